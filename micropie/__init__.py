@@ -1,0 +1,29 @@
+"""MicroPie: a small ASGI web framework in which a method is a route and WebSockets are first class."""
+
+from .app import App
+from .arguments import FromSession
+from .exceptions import ConnectionClosed, HTTPError
+from .middleware import HttpMiddleware, WebSocketMiddleware
+from .requests import Request, WebSocketRequest, current_request
+from .routing import methods
+from .sessions import SESSION_TIMEOUT, InMemorySessionBackend, SessionBackend
+from .websockets import WebSocket
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "SESSION_TIMEOUT",
+    "App",
+    "ConnectionClosed",
+    "FromSession",
+    "HTTPError",
+    "HttpMiddleware",
+    "InMemorySessionBackend",
+    "Request",
+    "SessionBackend",
+    "WebSocket",
+    "WebSocketMiddleware",
+    "WebSocketRequest",
+    "current_request",
+    "methods",
+]

@@ -1,0 +1,243 @@
+"""The application: an ASGI app whose methods are its routes."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Unpack
+from urllib.parse import quote
+
+from .concurrency import Pool
+from .exceptions import HTTPError
+from .http import serve_http
+from .lifespan import serve_lifespan
+from .middleware import HttpMiddleware, WebSocketMiddleware
+from .mounts import Mount, parse_prefix
+from .requests import Request, current_request, lazy
+from .responses import error_answer, header_list
+from .routing import Routes
+from .sessions import (
+    SESSION_TIMEOUT,
+    InMemorySessionBackend,
+    SessionBackend,
+    new_session_id,
+    valid_session_id,
+)
+from .settings import CHECKS, MIB, Settings, checked, parse_origins, session_cookie
+from .templates import make_environment
+from .types import ASGIApp, Headers, Receive, Scope, Send
+from .websockets import WebSocket
+from .ws import serve_websocket
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["App"]
+
+logger = logging.getLogger("micropie")
+
+
+class App:
+    """An ASGI application.  Subclass it: each method is a route.
+
+    ``async def greet(self, name)`` answers ``/greet/Alice``, ``async def index(self)`` answers ``/``, and
+    ``async def ws_chat(self, ws)`` handles WebSockets at ``/chat``.  Methods that begin with ``_`` are
+    private.
+
+    Args:
+        session_backend: Where sessions are stored; in this process's memory if None.
+        **settings: Any of the settings below.  A subclass can state one as a class attribute too.
+
+    Raises:
+        TypeError: For a setting that does not exist or has the wrong type, or a handler with an
+            annotation that cannot be resolved.
+        ValueError: For a setting that is out of bounds.
+    """
+
+    #: The largest WebSocket message in bytes, or None.  A larger one closes the socket with 1009.  It has
+    #: come in whole by then: the server's own limit (``uvicorn --ws-max-size``) is what protects memory.
+    max_message_size: int | None = MIB
+    #: Seconds that a session lives after its last use.
+    session_timeout: int = SESSION_TIMEOUT
+    #: The name of the session's cookie, or a dict with any of ``name``, ``path`` (the root path unless
+    #: set), ``domain`` (this host alone) and ``samesite`` (``"lax"``, ``"strict"`` or ``"none"``).
+    session_cookie: str | Mapping[str, str] = "session_id"
+    #: Whether that cookie is ``Secure``.  If None it is, but for plain HTTP between a browser and a server
+    #: on one machine, as in development.
+    session_cookie_secure: bool | None = None
+    #: Makes a new session id; from ``secrets`` unless set.
+    session_id_factory: Callable[[], str] = staticmethod(new_session_id)
+    #: Returns the id if it may be looked up, else None; None lets all pass.
+    session_id_validator: Callable[[str], str | None] | None = staticmethod(valid_session_id)
+    #: Origins that may open WebSockets besides the app's own, such as ``"https://example.com"``;
+    #: ``"*"`` for all.
+    allowed_origins: Collection[str] = ()
+    #: Host names under which the app answers, such as ``"example.com"`` or ``"*.example.com"``; all if
+    #: empty.
+    allowed_hosts: Collection[str] = ()
+    #: How many sync handlers may run at once, each in a thread.
+    sync_workers: int = 40
+    #: Whether the browser gets the traceback of an error.  Never in production.
+    debug: bool = False
+
+    def __init__(self, session_backend: SessionBackend | None = None, **settings: Unpack[Settings]) -> None:
+        given: dict[str, Any] = dict(settings)
+        for name in CHECKS:
+            setattr(self, name, checked(name, given.pop(name, self._class_setting(name))))
+        if given:
+            raise TypeError(
+                f"App has no setting {', '.join(sorted(given))}; it has {', '.join(sorted(CHECKS))}"
+            )
+        self._allowed_origins = parse_origins(self.allowed_origins)
+        self._allowed_hosts = frozenset(host.lower() for host in self.allowed_hosts)
+        self._session_cookie = session_cookie(self.session_cookie)
+        #: Where sessions are stored.
+        self.session_backend: SessionBackend = session_backend or InMemorySessionBackend()
+        #: HTTP middlewares; the first is the outermost.
+        self.middlewares: list[HttpMiddleware] = []
+        #: WebSocket middlewares; the first is the outermost.
+        self.ws_middlewares: list[WebSocketMiddleware] = []
+        #: Functions without arguments, sync or async, that run before the first request.
+        self.startup_handlers: list[Callable[[], Awaitable[None] | None]] = []
+        #: The same for the end.  On uvicorn, open WebSockets are closed before they run.
+        self.shutdown_handlers: list[Callable[[], Awaitable[None] | None]] = []
+        self._mounts: list[Mount] = []
+        self._open_websockets: set[WebSocket] = set()
+        self._warned = False
+        self._pool = Pool(self.sync_workers)
+        self._routes = Routes(self, App)
+
+    def _class_setting(self, name: str) -> Any:
+        """A setting as the class states it; a route that happens to have its name does not count."""
+        value = inspect.getattr_static(type(self), name)
+        if isinstance(value, FunctionType) and not callable(getattr(App, name)):
+            return getattr(App, name)
+        return getattr(self, name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection.
+
+        Raises:
+            ValueError: For a scope that is neither HTTP, WebSocket nor lifespan.
+        """
+        kind = scope["type"]
+        if kind == "http":
+            await serve_http(self, scope, receive, send)
+        elif kind == "websocket":
+            await serve_websocket(self, scope, receive, send)
+        elif kind == "lifespan":
+            await serve_lifespan(self, scope, receive, send)
+        else:
+            raise ValueError(f"MicroPie handles http, websocket and lifespan, not {kind!r}")
+
+    @property
+    def request(self) -> Request:
+        """The request that this handler works on.
+
+        Raises:
+            LookupError: Outside a request.
+        """
+        return current_request.get()
+
+    @property
+    def websockets(self) -> frozenset[WebSocket]:
+        """The WebSockets that are open now, accepted and not closed, as a copy that is safe to loop over."""
+        return frozenset(ws for ws in self._open_websockets if not ws.closed)
+
+    def mount(self, prefix: str, app: ASGIApp) -> None:
+        """Let another ASGI app answer all HTTP requests and WebSockets below a prefix.
+
+        This app's before hooks and its origin check come first.  The other app gets the full path, with
+        the prefix in ``root_path``; its startup and shutdown run with this app's.
+
+        Args:
+            prefix: Such as ``"/admin"``; of several that fit a path the longest counts.
+            app: The other app.
+
+        Raises:
+            ValueError: If the prefix does not begin with a slash or is only one.
+            TypeError: If the other app cannot be called.
+        """
+        if not callable(app):
+            raise TypeError(f"an ASGI app is callable, which {type(app).__name__} is not")
+        self._mounts.append(Mount(parse_prefix(prefix), app))
+        self._mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
+
+    @lazy
+    def env(self) -> Environment:
+        """The Jinja2 environment; needs the extra ``templates``.
+
+        Raises:
+            RuntimeError: If Jinja2 is not installed.
+        """
+        return make_environment(type(self))
+
+    async def _render_template(self, name: str, /, **context: Any) -> str:
+        """Render a template with Jinja2; HTML in values is escaped.
+
+        Args:
+            name: The template's path below ``templates``, beside the app's module or in the working
+                directory.
+            **context: What the template can use.
+
+        Raises:
+            RuntimeError: If Jinja2 is not installed.
+            jinja2.TemplateError: If the template is missing or wrong.
+        """
+        return await self.env.get_template(name).render_async(**context)
+
+    def _redirect(
+        self, location: str, extra_headers: Headers | None = None, status: int = 302
+    ) -> tuple[int, str, list[tuple[str, str]]]:
+        """An answer that sends the browser elsewhere.
+
+        Args:
+            location: A URL or path; what a header cannot hold is percent-encoded, and nothing twice.
+            extra_headers: More header fields.
+            status: 301, 302, 303, 307 or 308.
+
+        Raises:
+            ValueError: For another status.
+        """
+        if status not in (301, 302, 303, 307, 308):
+            raise ValueError(f"{status} is no redirect; use 301, 302, 303, 307 or 308")
+        target = quote(location, safe="/:?#[]@!$&'()*+,;=~%")
+        return status, "", [("Location", target), *(extra_headers or ())]
+
+    async def _error_page(self, status: int, detail: str) -> Any:
+        """The page for an error; override it to make your own.
+
+        Args:
+            status: The HTTP status code.
+            detail: The sentence of the :class:`~micropie.HTTPError`, perhaps empty.
+
+        Returns:
+            What a handler returns; without a status of its own it is sent with ``status``.
+        """
+        page = error_answer(HTTPError(status, detail))
+        return page.status, page.body, header_list(page)
+
+    def _warn_of_plain_http(self, host: str) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "a session cookie for %r went over plain HTTP: others can read it, and a browser drops one that "
+                "is Secure; use HTTPS, and have the server trust its proxy's headers",
+                host,
+            )
+
+    # --- session ids ----------------------------------------------------------------------------------
+
+    def _checked_session_id(self, value: str | None) -> str | None:
+        """The id of a cookie if it may be looked up, else None."""
+        if not value or self.session_id_validator is None:
+            return value or None
+        return self.session_id_validator(value) or None
+
+    def _new_session_id(self) -> str:
+        session_id = self._checked_session_id(self.session_id_factory())
+        if session_id is None:
+            raise RuntimeError("session_id_factory makes ids that session_id_validator does not let pass")
+        return session_id

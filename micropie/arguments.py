@@ -1,0 +1,295 @@
+"""How a handler's parameters get their values: a plan per function, compiled once."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from enum import Enum
+from inspect import Parameter as Signed
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
+from uuid import UUID
+
+from .exceptions import HTTPError
+
+if TYPE_CHECKING:
+    from .requests import Request
+
+__all__ = ["FromSession"]
+
+T = TypeVar("T")
+
+
+class _SessionOnly:
+    """The mark in an annotation that says where the value has to come from."""
+
+
+#: ``x: FromSession[int]``: a parameter that comes from the session and from nowhere else.
+#:
+#: Use it for identity.  A plain parameter is filled from the path or the query string first, so anybody
+#: could name another user in the URL.  Missing and without a default, the answer is 401.
+FromSession = Annotated[T, _SessionOnly()]
+
+Convert = Callable[[Any], Any]
+
+
+# --- values ------------------------------------------------------------------------------------------
+
+
+def _integer(value: Any) -> int:
+    # int() also takes "1_000", " 1 " and other scripts' digits, which no peer would write.
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or value != value.strip())):
+        raise ValueError
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError
+    return number
+
+
+_BOOLEANS = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+
+
+def _boolean(value: Any) -> bool:
+    return value if isinstance(value, bool) else _BOOLEANS[value.lower()]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+_CONVERTERS: dict[Any, tuple[str, Convert]] = {
+    str: ("text", _text),
+    int: ("an integer", _integer),
+    float: ("a number", _number),
+    bool: ("true or false", _boolean),
+    UUID: ("a UUID", lambda value: UUID(_text(value))),
+    date: ("a date such as 2026-01-31", lambda value: date.fromisoformat(_text(value))),
+    datetime: (
+        "a date and time such as 2026-01-31T12:00",
+        lambda value: datetime.fromisoformat(_text(value)),
+    ),
+}
+
+
+def _choice(values: Mapping[str, Any]) -> tuple[str, Convert]:
+    # JSON keeps its types, a query string has only text: both name a choice by its text.
+    return "one of " + ", ".join(values), lambda value: values[str(value)]
+
+
+def _converter(annotation: Any) -> tuple[str, Convert] | None:
+    """What a value has to be, in words, and the function that makes it so; None for "as sent"."""
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return _choice({str(value): value for value in typing.get_args(annotation)})
+    if origin in (Union, types.UnionType):
+        return _optional_converter(typing.get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return _choice({str(member.value): member for member in annotation})
+    try:
+        return _CONVERTERS.get(annotation)
+    except TypeError:  # an annotation that is not hashable
+        return None
+
+
+def _optional_converter(members: tuple[Any, ...]) -> tuple[str, Convert] | None:
+    some = [member for member in members if member is not type(None)]
+    inner = _converter(some[0]) if len(some) == 1 < len(members) else None
+    if inner is None:
+        return None
+    kind, convert = inner
+    # A form sends an empty field as "", which is no number and no date: nothing was filled in.
+    blank: tuple[Any, ...] = (None,) if some[0] is str else (None, "")
+    return kind, lambda value: None if value in blank else convert(value)
+
+
+# --- parameters --------------------------------------------------------------------------------------
+
+
+class Parameter:
+    """One parameter of a handler: its name, where its value may come from and what it must be."""
+
+    __slots__ = ("convert", "default", "kind", "many", "name", "session_only")
+
+    def __init__(self, name: str, annotation: Any, default: Any) -> None:
+        self.name = name
+        self.default = default
+        self.session_only = False
+        if typing.get_origin(annotation) is Annotated:
+            self.session_only = any(isinstance(mark, _SessionOnly) for mark in annotation.__metadata__)
+            annotation = annotation.__origin__
+        self.many = typing.get_origin(annotation) is list
+        converter = _converter(typing.get_args(annotation)[0] if self.many else annotation)
+        self.kind: str = converter[0] if converter else ""
+        self.convert: Convert | None = converter[1] if converter else None
+
+    def from_path(self, segment: str) -> Any:
+        """The value of a path segment.
+
+        Raises:
+            HTTPError: 404, for a segment that does not convert: there is no such page.
+        """
+        if self.convert is None:
+            return segment
+        try:
+            return self.convert(segment)
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+            raise HTTPError(404) from None
+
+    def find(self, request: Request) -> Any:
+        """The value from query string, body, session or default, the first that has it.
+
+        Raises:
+            HTTPError: 400 if it is nowhere or does not convert; 401 if only the session may have it.
+        """
+        if not self.session_only:
+            values = request.query_params.get(self.name) or request._body_values(self.name)
+            if values:
+                return self._converted(values)
+        session = request._session.data
+        if self.name in session:
+            return request.session[self.name]
+        if self.default is not Signed.empty:
+            return self.default
+        if self.session_only:
+            raise HTTPError(401)
+        raise HTTPError(400, f"the parameter {self.name!r} is missing")
+
+    def _converted(self, values: list[Any]) -> Any:
+        if self.convert is None:
+            return values if self.many else values[0]
+        try:
+            return [self.convert(value) for value in values] if self.many else self.convert(values[0])
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+            raise HTTPError(400, f"the parameter {self.name!r} must be {self.kind}") from None
+
+
+class Plan:
+    """How to call one function: which parameters it has and where their values come from.
+
+    Args:
+        function: The handler as it stands in the class, ``self`` first.
+        skip: How many leading parameters the framework fills itself.
+    """
+
+    __slots__ = ("extra", "keyword", "names", "positional", "rest")
+
+    def __init__(self, function: Callable[..., Any], skip: int) -> None:
+        parameters = _parameters(function)[skip:]
+
+        def of(*kinds: Any) -> list[Parameter]:
+            return [
+                Parameter(p.name, _resolved(function, p), p.default) for p in parameters if p.kind in kinds
+            ]
+
+        self.positional = of(Signed.POSITIONAL_ONLY, Signed.POSITIONAL_OR_KEYWORD)
+        self.keyword = of(Signed.KEYWORD_ONLY)
+        self.rest = next(iter(of(Signed.VAR_POSITIONAL)), None)
+        self.extra = next(iter(of(Signed.VAR_KEYWORD)), None)
+        # What **kwargs never gets: also "self" and "ws", which a query string must not set a second time.
+        self.names = {
+            p.name
+            for p in _parameters(_innermost(function))
+            if p.kind not in (Signed.VAR_POSITIONAL, Signed.VAR_KEYWORD)
+        }
+
+    @property
+    def takes_segments(self) -> bool:
+        """Whether path segments can become arguments."""
+        return self.rest is not None or any(not (p.session_only or p.many) for p in self.positional)
+
+    def bind(self, segments: list[str], request: Request, exact: bool) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments for one call.
+
+        Args:
+            segments: The path segments after the one that named the handler.
+            request: Where all other values come from.
+            exact: Whether more segments than there are parameters are an error.
+
+        Raises:
+            HTTPError: 404, 400 or 401, as :class:`Parameter` says, or 404 for too many segments.
+        """
+        arguments: list[Any] = []
+        keywords: dict[str, Any] = {}
+        used, count = 0, len(segments)
+        for parameter in self.positional:
+            if used < count and not parameter.session_only and not parameter.many:
+                arguments.append(parameter.from_path(segments[used]))
+                used += 1
+            else:
+                arguments.append(parameter.find(request))
+        if self.rest is not None:
+            arguments += map(self.rest.from_path, segments[used:])
+        elif used < count and exact:
+            raise HTTPError(404)
+        for parameter in self.keyword:
+            keywords[parameter.name] = parameter.find(request)
+        if self.extra is not None:
+            self._bind_extra(self.extra, request, keywords)
+        return arguments, keywords
+
+    def _bind_extra(self, extra: Parameter, request: Request, keywords: dict[str, Any]) -> None:
+        for name in [*request.query_params, *request._body_names()]:
+            values = request.query_params.get(name) or request._body_values(name)
+            if values and name not in self.names:
+                keywords[name] = extra._converted(values)
+
+
+def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    innermost: Callable[..., Any] = inspect.unwrap(getattr(function, "__func__", function))
+    return innermost
+
+
+def _parameters(function: Callable[..., Any]) -> list[Signed]:
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        signature = inspect.signature(function, annotation_format=Format.FORWARDREF)
+    else:
+        signature = inspect.signature(function)
+    return list(signature.parameters.values())
+
+
+def _resolved(function: Callable[..., Any], parameter: Signed) -> Any:
+    """What an annotation stands for.
+
+    One that cannot be resolved might be a FromSession, so it is never passed over: the parameter would
+    silently be open to the URL.
+    """
+    if parameter.annotation is Signed.empty:
+        return None
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"it": parameter.annotation}
+    scope = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        return typing.get_type_hints(holder, globalns=scope, include_extras=True)["it"]
+    except Exception as error:
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(
+            f"the annotation of {parameter.name!r} in {name} cannot be resolved: {error}"
+        ) from error

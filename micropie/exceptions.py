@@ -1,0 +1,78 @@
+"""What can go wrong, as exceptions that keep their data and build their text from it.
+
+::
+
+    Exception
+    ├── HTTPError               the answer to this request is an error status
+    ├── ConnectionClosed        this WebSocket is over
+    └── ValueError
+        └── InvalidJSON         a message is not JSON (private; catch ValueError)
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from .types import Headers
+
+__all__ = ["ConnectionClosed", "HTTPError"]
+
+
+class HTTPError(Exception):
+    """Answer this request with an error status.
+
+    Raised anywhere in a handler or hook.  Before a WebSocket is accepted it refuses the handshake
+    with the same status; afterwards it closes the socket with code 1008.
+
+    Args:
+        status: The HTTP status code, 400 to 599.
+        detail: One sentence for the client.  It is sent, so put no secret into it.
+        headers: Header fields to send along, such as ``("Retry-After", "5")``.
+
+    Raises:
+        ValueError: If ``status`` is not an error status.
+    """
+
+    def __init__(self, status: int, detail: str = "", headers: Headers = ()) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"HTTPError needs a status from 400 to 599, not {status!r}")
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+        self.headers = list(headers)
+
+    def __str__(self) -> str:
+        return f"{status_line(self.status)}: {self.detail}" if self.detail else status_line(self.status)
+
+
+class ConnectionClosed(Exception):
+    """This WebSocket is over: the client left, or it was closed from this side.
+
+    The one exception for it, raised by receiving and by sending.  A handler that does not catch it
+    ends normally.
+
+    Args:
+        code: The close code (RFC 6455, section 7.4): the peer's, or the one sent from this side; 1005
+            if the close frame had none, 1006 if there was no close frame.
+        reason: The reason in the close frame, at most 123 bytes of UTF-8.
+    """
+
+    def __init__(self, code: int = 1005, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.reason}" if self.reason else str(self.code)
+
+
+class InvalidJSON(ValueError):
+    """A WebSocket message is not JSON; if a handler lets it pass, the socket is closed with 1007."""
+
+
+def status_line(status: int) -> str:
+    """``404 Not Found`` for 404; the bare number for a status that has no name."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

@@ -1,0 +1,75 @@
+"""Hooks around handlers: before one runs, and after it, on every way out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from .requests import Request, WebSocketRequest
+
+__all__ = ["HttpMiddleware", "WebSocketMiddleware"]
+
+
+class HttpMiddleware(ABC):
+    """Hooks around every HTTP handler of an app; put an instance into ``app.middlewares``.
+
+    Before hooks run in the order of the list, after hooks in reverse.  An after hook runs exactly once
+    for a request whose before hook returned None, however the handler ended.
+    """
+
+    async def on_headers(self, request: Request) -> dict[str, Any] | None:
+        """Called before the body is read; returns as :meth:`before_request` does."""
+        return None
+
+    @abstractmethod
+    async def before_request(self, request: Request) -> dict[str, Any] | None:
+        """Called before the handler is looked up.
+
+        Returns:
+            None to go on, or a dict with ``status_code``, ``body`` and ``headers``, each optional: the
+            answer, without a handler.
+        """
+
+    @abstractmethod
+    async def after_request(
+        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+    ) -> dict[str, Any] | None:
+        """Called before the answer is sent.
+
+        Args:
+            request: The request.
+            status_code: The status of the answer.
+            response_body: Its body: ``str``, ``bytes``, or an iterator that will be streamed.
+            extra_headers: The handler's header fields, a list of this request's own.
+
+        Returns:
+            None to go on, or a dict with those of ``status_code``, ``body`` and ``headers`` to replace.
+        """
+
+
+class WebSocketMiddleware(ABC):
+    """Hooks around every WebSocket handler of an app; put an instance into ``app.ws_middlewares``."""
+
+    @abstractmethod
+    async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
+        """Called before the handler is looked up; the handshake is not answered yet.
+
+        Returns:
+            None to go on, or a dict that refuses the handshake: ``status_code``, ``body`` and
+            ``headers``, each optional (403 without them); ``code`` and ``reason`` are accepted too.
+        """
+
+    @abstractmethod
+    async def after_websocket(self, request: WebSocketRequest) -> None:
+        """Called when the handler has ended, on every way out, before the session is stored."""
+
+
+def short_circuit(result: Any, hook: Any) -> dict[str, Any] | None:
+    """What a before hook returned.
+
+    Raises:
+        TypeError: If it is neither None nor a dict.
+    """
+    if result is None or isinstance(result, dict):
+        return result
+    raise TypeError(f"{hook.__qualname__} returned {type(result).__name__}; a hook returns None or a dict")

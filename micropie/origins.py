@@ -1,0 +1,119 @@
+"""Which web pages may open a WebSocket here, and under which host names the app answers.
+
+A browser sends cookies with every WebSocket handshake, whatever page opened it, and no same-origin
+rule stops the page from reading the answers.  So the server has to look at ``Origin`` (RFC 6455,
+section 10.2).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+from collections.abc import Collection, Iterator
+
+from .exceptions import HTTPError
+from .headers import find_header
+from .types import Scope
+
+logger = logging.getLogger("micropie")
+
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^/:@?#\[\]\s]+)(?::([0-9]{1,5}))?").fullmatch
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^/:@?#\[\]\s]+)(?::([0-9]{1,5}))?").fullmatch
+
+
+def check_origin(scope: Scope, allowed: Collection[str]) -> None:
+    """Refuse a handshake that a page of another origin began.
+
+    Own is an Origin whose host and port are those of ``Host`` or ``X-Forwarded-Host``; a port that is
+    missing on either side is the default of the Origin's scheme, and the scheme itself is not compared,
+    since a proxy may end TLS.  The loopback names of one port are one host.  No Origin means no browser.
+
+    Args:
+        scope: The ASGI scope of the handshake.
+        allowed: More origins, in lower case, or ``"*"`` for all.
+
+    Raises:
+        HTTPError: 403, and one line in the log that names the setting.
+    """
+    raw = find_header(scope, b"origin")
+    if raw is None or "*" in allowed:
+        return
+    origin = raw.decode("latin-1").lower()
+    if origin in allowed or any(same_host(origin, host) for host in _own_hosts(scope)):
+        return
+    logger.warning(
+        "refused a WebSocket from a foreign origin: Origin %r, Host %r; if it is yours, add it to allowed_origins",
+        origin,
+        (find_header(scope, b"host") or b"").decode("latin-1"),
+    )
+    raise HTTPError(403, "this origin may not open a WebSocket here")
+
+
+def same_host(origin: str, authority: str) -> bool:
+    """Whether an Origin and a ``Host`` value, both in lower case, name the same host and port."""
+    own, other = _ORIGIN(origin), _AUTHORITY(authority)
+    if own is None or other is None:
+        return False
+    default = _DEFAULT_PORTS.get(own[1])
+    if default is None or (own[3] or default) != (other[2] or default):
+        return False
+    return own[2] == other[1] or (is_loopback(own[2]) and is_loopback(other[1]))
+
+
+def _own_hosts(scope: Scope) -> Iterator[str]:
+    # A page cannot set headers on a handshake, so a forwarded host comes from a proxy.
+    for name, value in scope["headers"]:
+        if name in (b"host", b"x-forwarded-host"):
+            for host in value.decode("latin-1").lower().split(","):
+                yield host.strip()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as in a URL, is ``localhost`` or a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_host(scope: Scope, allowed: Collection[str]) -> None:
+    """Answer only under the given names, which stops DNS rebinding.
+
+    Args:
+        scope: The ASGI scope of a request or handshake.
+        allowed: Host names in lower case, with or without port; ``"*.example.com"`` stands for all
+            names below ``example.com``.
+
+    Raises:
+        HTTPError: 400, if ``Host`` is missing or none of them.
+    """
+    authority = _AUTHORITY((find_header(scope, b"host") or b"").decode("latin-1").lower())
+    if authority is None or not any(_host_matches(authority, name) for name in allowed):
+        raise HTTPError(400, "this host name is not served here")
+
+
+def _host_matches(authority: re.Match[str], name: str) -> bool:
+    if name.startswith("*."):
+        return authority[1].endswith(name[1:])
+    return name in ("*", authority[0], authority[1])
+
+
+def parse_origin(value: str) -> str:
+    """A setting for an origin, in the form in which browsers send it.
+
+    Raises:
+        ValueError: If it is not ``scheme://host`` or ``scheme://host:port``.
+    """
+    origin = value.lower().removesuffix("/")
+    match = _ORIGIN(origin)
+    if match is None:
+        raise ValueError(
+            f"an origin looks like 'https://example.com' or 'http://example.com:8000', not {value!r}"
+        )
+    if match[3] == _DEFAULT_PORTS.get(match[1], "") and match[3]:
+        origin = origin.rpartition(":")[0]
+    return origin

@@ -1,0 +1,173 @@
+"""Answers: from what a handler returns to what the server sends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from .codec import dump_json
+from .concurrency import Pool
+from .exceptions import HTTPError, status_line
+from .headers import encode_headers
+from .types import Headers, RawHeaders
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_JSON = (b"content-type", b"application/json")
+#: Answers that have no body and no fields that describe one (RFC 9110, sections 15.3.5 and 15.4.5).
+NO_BODY = frozenset((204, 304))
+
+
+class Answer(NamedTuple):
+    """What is to be sent.
+
+    Attributes:
+        status: The HTTP status code.
+        body: ``str``, ``bytes``, or a sync or async iterator of them, which is streamed.
+        headers: The handler's header fields, as it wrote them.
+        default_type: The content type, if the handler names none.
+    """
+
+    status: int
+    body: Any
+    headers: Headers | Mapping[str, str] = ()
+    default_type: tuple[bytes, bytes] = _HTML
+
+
+def answer(result: Any) -> Answer:
+    """Read what a handler returned.
+
+    Raises:
+        TypeError: If it is nothing that can be sent.
+        ValueError: For a status that cannot be sent.
+    """
+    if result is None:
+        return Answer(204, b"")
+    if not isinstance(result, tuple):
+        return _answer(200, result, ())
+    if len(result) not in (2, 3):
+        raise TypeError(
+            f"a handler returns (status, body) or (status, body, headers), not {len(result)} values"
+        )
+    status, body, headers = (*result, ())[:3]
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"a status is a number from 200 to 599, not {status!r}")
+    return _answer(int(status), body, headers or ())
+
+
+def _answer(status: int, body: Any, headers: Headers | Mapping[str, str]) -> Answer:
+    if isinstance(body, (str, bytes, AsyncIterable, Iterator)):
+        return Answer(status, body, headers)
+    if isinstance(body, (dict, list)):
+        return Answer(status, dump_json(body), headers, _JSON)
+    if body is None:
+        return Answer(status, b"", headers)
+    if isinstance(body, (bytearray, memoryview)):
+        return Answer(status, bytes(body), headers)
+    if isinstance(body, (int, float)):
+        return Answer(status, str(body), headers)
+    raise TypeError(
+        f"a handler returned {type(body).__name__}; it can return str, bytes, dict, list, None, a generator, "
+        "or a tuple of status, one of these, and headers"
+    )
+
+
+def error_answer(error: HTTPError) -> Answer:
+    """The plain page for an error status."""
+    line = status_line(error.status)
+    return Answer(error.status, f"{line}: {error.detail}" if error.detail else line, error.headers, _TEXT)
+
+
+def header_list(answer: Answer) -> list[tuple[str, str]]:
+    """The header fields of an answer as a new list of text, with a content type that is not HTML."""
+    fields = answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers
+    headers = [(name, value) for name, value in fields]
+    if answer.default_type is not _HTML and not any(name.lower() == "content-type" for name, _ in headers):
+        headers.append(("Content-Type", answer.default_type[1].decode()))
+    return headers
+
+
+def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
+    """The header fields of an answer, with those that it needs and lacks, and its body; None for a stream.
+
+    Raises:
+        ValueError: For a header field that cannot be sent.
+    """
+    headers = encode_headers(answer.headers)
+    if answer.status in NO_BODY:
+        return headers, b""
+    if not any(name == b"content-type" for name, _ in headers):
+        headers.append(answer.default_type)
+    if not isinstance(answer.body, (str, bytes)):
+        return headers, None
+    body = encode_chunk(answer.body)
+    # A wrong length would break the connection, so a body that is known tells its own.
+    headers = [field for field in headers if field[0] != b"content-length"]
+    headers.append((b"content-length", b"%d" % len(body)))
+    return headers, body
+
+
+def encode_chunk(chunk: Any) -> bytes:
+    """A body, or a piece of one, as bytes; text is UTF-8.
+
+    Raises:
+        TypeError: If it is neither text nor bytes.
+    """
+    if isinstance(chunk, str):
+        return chunk.encode()
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return bytes(chunk)
+    raise TypeError(f"a stream yields str or bytes, not {type(chunk).__name__}")
+
+
+_END = object()
+
+
+class Stream:
+    """The chunks of a streamed body; a sync iterator runs in the thread pool, so that it may block.
+
+    The first chunk is fetched before the answer starts: what a generator raises before it yields is
+    still an answer of its own, a 404 for example.
+    """
+
+    def __init__(self, source: Any, pool: Pool) -> None:
+        self._async = source.__aiter__() if isinstance(source, AsyncIterable) else None
+        self._source = source
+        self._pool = pool
+        self._first: Any = _END
+        self._step: asyncio.Task[Any] | None = None
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._first is not _END:
+            chunk, self._first = self._first, _END
+            return chunk
+        chunk = await self._next()
+        if chunk is _END:
+            raise StopAsyncIteration
+        return chunk
+
+    async def fetch_first(self) -> None:
+        """Run the generator up to its first chunk, or to its end."""
+        self._first = await self._next()
+
+    async def _next(self) -> Any:
+        if self._async is not None:
+            return await anext(self._async, _END)
+        # A thread cannot be cancelled: the step is kept, so that aclose() can wait for it.
+        self._step = asyncio.create_task(self._pool.run(next, self._source, _END))
+        return await asyncio.shield(self._step)
+
+    async def aclose(self) -> None:
+        """Run the generator's ``finally``, wherever it stands."""
+        if self._async is not None:
+            if hasattr(self._async, "aclose"):
+                await self._async.aclose()
+            return
+        if self._step is not None:
+            await asyncio.wait([self._step])
+        if hasattr(self._source, "close"):
+            await self._pool.run(self._source.close)

@@ -1,0 +1,242 @@
+"""Sessions: where they are stored, and one request's view of one of them.
+
+A request writes only what it changed, onto what is stored at that moment.  So a slow request or a
+WebSocket that is open for hours can neither roll back newer writes nor revive a session that was
+logged out meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import re
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+__all__ = ["SESSION_TIMEOUT", "InMemorySessionBackend", "SessionBackend"]
+
+logger = logging.getLogger("micropie")
+
+#: How long a session lives after its last use, in seconds: 8 hours.
+SESSION_TIMEOUT: Final = 8 * 3600
+
+_SCALARS = (str, int, float, bool, bytes, type(None))
+_ABSENT = object()
+
+
+def new_session_id() -> str:
+    """A session id that cannot be guessed: 256 bits from ``secrets``."""
+    return secrets.token_urlsafe(32)
+
+
+def valid_session_id(value: str) -> str | None:
+    """The id if it could be one of ours or another URL-safe token, else None."""
+    return value if re.fullmatch(r"[A-Za-z0-9_-]{16,128}", value) else None
+
+
+class SessionBackend(ABC):
+    """Where sessions are stored.  A subclass needs :meth:`load` and :meth:`save`.
+
+    All methods may be called at the same time for one session.  Those that a subclass inherits hold a
+    lock per session while they load and save, which keeps one process consistent; a store that several
+    processes share overrides :meth:`update` and :meth:`delete` with operations that are atomic there.
+    """
+
+    @abstractmethod
+    async def load(self, session_id: str) -> dict[str, Any]:
+        """The data of a session, as a dict that belongs to the caller; empty if there is none."""
+
+    @abstractmethod
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        """Store the data of a session for ``timeout`` seconds.  Empty data deletes it."""
+
+    async def update(
+        self, session_id: str, changed: Mapping[str, Any], removed: Collection[str], timeout: int
+    ) -> None:
+        """Merge changes into what is stored now, and let it live ``timeout`` seconds from now.
+
+        A session that is not there any more stays deleted.
+
+        Args:
+            session_id: The session.
+            changed: Keys to set.
+            removed: Keys to take out; without any key left the session is deleted.
+            timeout: Seconds from now until it expires.
+        """
+        async with self._lock(session_id):
+            data = await self.load(session_id)
+            if data:
+                for key in removed:
+                    data.pop(key, None)
+                data.update(changed)
+                await self.save(session_id, data, timeout)
+
+    async def delete(self, session_id: str) -> None:
+        """Delete a session, whatever is stored; an update that runs meanwhile cannot revive it."""
+        async with self._lock(session_id):
+            await self.save(session_id, {}, 0)
+
+    def _lock(self, session_id: str) -> asyncio.Lock:
+        # Made on first use: subclasses need not call __init__.
+        locks: WeakValueDictionary[str, asyncio.Lock] = self.__dict__.setdefault(
+            "_locks", WeakValueDictionary()
+        )
+        lock = locks.get(session_id)
+        if lock is None:
+            lock = locks[session_id] = asyncio.Lock()
+        return lock
+
+
+class InMemorySessionBackend(SessionBackend):
+    """Sessions in this process's memory: gone after a restart, not shared between workers."""
+
+    def __init__(self) -> None:
+        # In the order of the last save, so that the oldest, which expire first, stand in front.
+        self._sessions: dict[str, tuple[float, dict[str, Any]]] = {}
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        """The data of a session, as a copy; empty if there is none or it has expired."""
+        deadline, data = self._sessions.get(session_id, (0.0, {}))
+        return copy_data(data) if time.monotonic() < deadline else {}
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        """Store a copy of the data for ``timeout`` seconds.  Empty data deletes the session."""
+        now = time.monotonic()
+        self._sessions.pop(session_id, None)
+        if data:
+            self._sessions[session_id] = (now + timeout, copy_data(data))
+        self._forget_expired(now)
+
+    def _forget_expired(self, now: float) -> None:
+        while self._sessions:
+            oldest = next(iter(self._sessions))
+            if self._sessions[oldest][0] > now:
+                return
+            del self._sessions[oldest]
+
+
+def copy_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy that shares nothing that can change."""
+    return {
+        key: value if isinstance(value, _SCALARS) else copy.deepcopy(value) for key, value in data.items()
+    }
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality that also tells 1 from True and 1.0, at any depth."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+class SessionView:
+    """One connection's view of its session: what was loaded, what has changed since.
+
+    Args:
+        backend: Where the session is stored.
+        timeout: Seconds that it lives after its last use.
+    """
+
+    __slots__ = ("_backend", "_before", "_stored", "_timeout", "data", "id", "regenerate")
+
+    def __init__(self, backend: SessionBackend, timeout: int) -> None:
+        self._backend = backend
+        self._timeout = timeout
+        #: The id that the client knows, or is about to be told; None if it knows none.
+        self.id: str | None = None
+        self.data: dict[str, Any] = {}
+        self.regenerate = False
+        self._stored = False
+        # What was stored, copied when somebody first looks: only then can it change.
+        self._before: dict[str, Any] | None = None
+
+    async def load(self, session_id: str) -> None:
+        """Load the session of a cookie.  An id that the backend does not know is not adopted."""
+        self.data = await self._backend.load(session_id)
+        if self.data:
+            self.id = session_id
+            self._stored = True
+
+    async def adopt(self, session_id: str) -> None:
+        """Go on under an id that the app chose; what was written so far goes on top of what it holds."""
+        if session_id != self.id:
+            stored = await self._backend.load(session_id)
+            self.data = {**stored, **self.data}
+            self._before = copy_data(stored)
+            self.id = session_id
+            self._stored = bool(stored)
+
+    def look(self) -> dict[str, Any]:
+        """The data, to be read and changed."""
+        if self._before is None:
+            self._before = copy_data(self.data)
+        return self.data
+
+    def replace(self, data: dict[str, Any]) -> None:
+        """Put other data in its place; none at all is a logout."""
+        self.look()
+        self.data = data
+
+    def discard(self) -> None:
+        """Forget what has changed since it was loaded or saved."""
+        if self._before is not None:
+            self.data = self._before
+            self._before = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to store."""
+        return self._before is not None and not _same(self._before, self.data)
+
+    async def save(self, new_id: str | None) -> None:
+        """Store what has changed, or renew a session that was only used.
+
+        Args:
+            new_id: The id for a session that has none yet.
+        """
+        session_id = self.id or new_id
+        if session_id is None:
+            return
+        if not self._stored:
+            if self.data:
+                await self._store(session_id)
+        elif not self.data:
+            await self._delete(session_id)
+        else:
+            await self._update(session_id)
+            if self.regenerate and new_id is not None:
+                await self._move(session_id, new_id)
+        if self._before is not None:
+            self._before = copy_data(self.data)
+
+    async def _store(self, session_id: str) -> None:
+        await self._backend.save(session_id, self.data, self._timeout)
+        self.id, self._stored, self.regenerate = session_id, True, False
+
+    async def _delete(self, session_id: str) -> None:
+        await self._backend.delete(session_id)
+        self.id, self._stored = None, False
+
+    async def _update(self, session_id: str) -> None:
+        before = self.data if self._before is None else self._before
+        changed = {
+            key: value for key, value in self.data.items() if not _same(before.get(key, _ABSENT), value)
+        }
+        removed = before.keys() - self.data.keys()
+        await self._backend.update(session_id, changed, removed, self._timeout)
+
+    async def _move(self, old_id: str, new_id: str) -> None:
+        data = await self._backend.load(old_id)
+        await self._delete(old_id)
+        if data:
+            self.data = data
+            await self._store(new_id)
