@@ -1,0 +1,321 @@
+"""Drives an app in process, as a strict server would: it accepts nothing that ASGI does not allow.
+
+Every message that the app sends is checked against the ASGI specification at the moment it is sent, so an
+illegal one fails the test that caused it, with the app's own traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+#: Nothing here takes long; a test that waits longer hangs.
+LIMIT = 10
+
+SENDABLE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
+
+
+class Illegal(AssertionError):
+    """The app sent a message that ASGI does not allow here."""
+
+
+def check(condition: object, problem: str, message: dict[str, Any]) -> None:
+    if not condition:
+        raise Illegal(f"{problem}: {message!r}")
+
+
+def check_headers(message: dict[str, Any]) -> None:
+    for name, value in message.get("headers", ()):
+        check(isinstance(name, bytes) and isinstance(value, bytes), "header fields are bytes", message)
+        check(name == name.lower(), "header names are lower case", message)
+        check(not set(value) & {0, 10, 13}, "header values have no control characters", message)
+
+
+class HttpJudge:
+    """What an app may send for one HTTP request: one start, bodies, one end."""
+
+    def __init__(self) -> None:
+        self.state = "waiting"
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.chunks: list[bytes] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            check(self.state == "waiting", "a second start", message)
+            check(
+                isinstance(message["status"], int) and 200 <= message["status"] <= 599, "bad status", message
+            )
+            check_headers(message)
+            self.state, self.status, self.headers = "started", message["status"], message["headers"]
+        else:
+            check(message["type"] == "http.response.body", "unknown type", message)
+            check(self.state == "started", "a body that is not between start and end", message)
+            check(isinstance(message.get("body", b""), bytes), "a body is bytes", message)
+            self.chunks.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.state = "ended"
+
+
+class Answer:
+    """What an HTTP client got."""
+
+    def __init__(self, judge: HttpJudge) -> None:
+        self.status = judge.status
+        self.complete = judge.state == "ended"
+        self.raw_headers = judge.headers
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in judge.headers}
+        self.chunks = [chunk for chunk in judge.chunks if chunk]
+        self.body = b"".join(judge.chunks)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def cookies(self) -> list[str]:
+        return [value.decode() for name, value in self.raw_headers if name == b"set-cookie"]
+
+
+def make_scope(kind: str, target: str, headers: Iterable[tuple[str, str]], **more: Any) -> dict[str, Any]:
+    path, _, query = target.partition("?")
+    fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    if not any(name == b"host" for name, _ in fields):
+        fields.insert(0, (b"host", b"testserver"))
+    return {
+        "type": kind,
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "scheme": {"http": "https", "websocket": "wss"}[kind],
+        "server": ("testserver", 443),
+        "client": ("192.0.2.1", 50000),
+        "root_path": "",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": fields,
+        "state": {},
+        **more,
+    }
+
+
+async def http(
+    app: Any,
+    target: str = "/",
+    method: str = "GET",
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes | list[bytes] = b"",
+    leave: asyncio.Event | None = None,
+    **scope: Any,
+) -> Answer:
+    """Send one request and return the answer; the client leaves when ``leave`` is set."""
+    pieces = body if isinstance(body, list) else [body]
+    messages = [
+        {"type": "http.request", "body": piece, "more_body": number < len(pieces)}
+        for number, piece in enumerate(pieces, 1)
+    ]
+    judge = HttpJudge()
+    leave = leave or asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop(0)
+        await leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        judge.send(message)
+        await asyncio.sleep(0)
+
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(LIMIT):
+        await app(make_scope("http", target, headers, method=method, **scope), receive, send)
+    check_no_task_left(before)
+    return Answer(judge)
+
+
+def check_no_task_left(before: set[asyncio.Task[Any]]) -> None:
+    left = {task for task in asyncio.all_tasks() - before if not task.done()}
+    assert not left, f"tasks left behind: {left}"
+
+
+class WebSocketJudge:
+    """What an app may send for one WebSocket: one answer to the handshake, messages, one close."""
+
+    def __init__(self, extension: bool) -> None:
+        self.state = "waiting"
+        self.extension = extension
+        self.sent: list[dict[str, Any]] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        rules = {
+            "websocket.accept": self._accept,
+            "websocket.http.response.start": self._refusal,
+            "websocket.http.response.body": self._refusal_body,
+            "websocket.send": self._message,
+            "websocket.close": self._close,
+        }
+        check(message["type"] in rules, "unknown type", message)
+        rules[message["type"]](message)
+        self.sent.append(message)
+
+    def _accept(self, message: dict[str, Any]) -> None:
+        check(self.state == "waiting", "accept out of turn", message)
+        check_headers(message)
+        self.state = "open"
+
+    def _refusal(self, message: dict[str, Any]) -> None:
+        check(self.extension and self.state == "waiting", "a refusal out of turn", message)
+        check_headers(message)
+        self.state = "refusing"
+
+    def _refusal_body(self, message: dict[str, Any]) -> None:
+        check(self.state == "refusing", "a body out of turn", message)
+        if not message.get("more_body", False):
+            self.state = "closed"
+
+    def _close(self, message: dict[str, Any]) -> None:
+        check(self.state in ("waiting", "open"), "close out of turn", message)
+        check(message.get("code", 1000) in SENDABLE_CODES, "a code that must not be sent", message)
+        check(len((message.get("reason") or "").encode()) <= 123, "the reason is too long", message)
+        self.state = "closed"
+
+    def _message(self, message: dict[str, Any]) -> None:
+        check(self.state == "open", "a message out of turn", message)
+        data = [message[key] for key in ("text", "bytes") if message.get(key) is not None]
+        check(len(data) == 1, "exactly one of text and bytes", message)
+        check(isinstance(data[0], str) == ("text" in message), "text is str, bytes are bytes", message)
+
+
+class Client:
+    """The far end of a WebSocket: what it does, and what it sees as plain data."""
+
+    def __init__(self, judge: WebSocketJudge) -> None:
+        self._judge = judge
+        self._to_app: asyncio.Queue[Any] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.sent = judge.sent
+        self.fail_sends: BaseException | None = None
+
+    # --- the client's side
+
+    def send(self, data: str | bytes) -> None:
+        """Send one message of the data's kind."""
+        self._to_app.put_nowait(
+            {"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data}
+        )
+
+    def leave(self, code: int | None = 1001, reason: str = "") -> None:
+        """Go away."""
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    def put(self, message: Any) -> None:
+        """Hand any message, or an exception, to the app's ``receive``."""
+        self._to_app.put_nowait(message)
+
+    async def next(self) -> dict[str, Any]:
+        """The next message that the app sends."""
+        async with asyncio.timeout(LIMIT):
+            return await self._from_app.get()
+
+    async def text(self) -> str:
+        """The next message, which is text."""
+        return (await self.next())["text"]
+
+    # --- what came of it
+
+    @property
+    def accepted(self) -> bool:
+        return any(message["type"] == "websocket.accept" for message in self.sent)
+
+    @property
+    def refusal(self) -> int | None:
+        """The HTTP status of a refused handshake; 403 where the app could only close."""
+        for message in self.sent:
+            if message["type"] == "websocket.http.response.start":
+                return message["status"]
+        return 403 if self.close and not self.accepted else None
+
+    @property
+    def refusal_body(self) -> bytes:
+        return b"".join(
+            message["body"] for message in self.sent if message["type"] == "websocket.http.response.body"
+        )
+
+    @property
+    def close(self) -> tuple[int, str] | None:
+        """Code and reason of the close frame that the app sent."""
+        for message in self.sent:
+            if message["type"] == "websocket.close":
+                return message["code"], message["reason"]
+        return None
+
+    @property
+    def messages(self) -> list[str | bytes]:
+        """All messages that the app sent."""
+        sent = [message for message in self.sent if message["type"] == "websocket.send"]
+        return [message["text"] if "text" in message else message["bytes"] for message in sent]
+
+    # --- the server's side
+
+    async def _receive(self) -> dict[str, Any]:
+        message = await self._to_app.get()
+        if isinstance(message, BaseException):
+            raise message
+        return message
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self._judge.send(message)
+        self._from_app.put_nowait(message)
+        if self.fail_sends is not None:
+            raise self.fail_sends
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def websocket(
+    app: Any,
+    target: str = "/",
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+    extension: bool = True,
+    leave: bool = True,
+    **scope: Any,
+) -> AsyncIterator[Client]:
+    """Open a WebSocket; at the end of the block the client leaves, and the app has to end."""
+    judge = WebSocketJudge(extension)
+    client = Client(judge)
+    client.put({"type": "websocket.connect"})
+    before = asyncio.all_tasks()
+    scope = {
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}} if extension else None,
+        **scope,
+    }
+    handshake = make_scope("websocket", target, headers, **scope)
+    task = asyncio.create_task(app(handshake, client._receive, client._send))
+    try:
+        yield client
+        if leave:
+            client.leave()
+        async with asyncio.timeout(LIMIT):
+            await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    check_no_task_left(before)
+
+
+async def handshake(app: Any, target: str = "/", **options: Any) -> Client:
+    """Open a WebSocket, let the handler end by itself, and return what the client saw."""
+    async with websocket(app, target, leave=False, **options) as client:
+        pass
+    return client

@@ -1,0 +1,408 @@
+"""The life of a WebSocket: every row of the table in which its situations and ends stand."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from micropie import App, ConnectionClosed, FromSession, HTTPError, WebSocket, WebSocketMiddleware
+
+from tests.driver import Client, handshake, websocket
+
+SECRET = "the secret that no client may see"
+
+
+class Life(App):
+    """One handler for each way to live and end."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.caught: list[BaseException] = []
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("index")
+
+    async def ws_argument(self, ws: WebSocket, number: int) -> None:
+        await ws.accept()
+        await ws.send_json(number)
+
+    async def ws_member(self, ws: WebSocket, user: FromSession[str]) -> None:
+        await ws.accept()
+
+    async def ws_unauthorized(self, ws: WebSocket) -> None:
+        raise HTTPError(401, "log in first", [("WWW-Authenticate", "Bearer")])
+
+    async def ws_refuses(self, ws: WebSocket) -> None:
+        await ws.close(4000, "never seen")
+
+    async def ws_never_accepts(self, ws: WebSocket) -> None:
+        pass
+
+    async def ws_raises(self, ws: WebSocket) -> None:
+        raise ValueError(SECRET)
+
+    async def ws_returns(self, ws: WebSocket) -> None:
+        await ws.accept()
+
+    async def ws_raises_later(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise ValueError(SECRET)
+
+    async def ws_unauthorized_later(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise HTTPError(401, SECRET)
+
+    async def ws_echo(self, ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            while True:
+                await ws.send(await ws.receive())
+        except ConnectionClosed as closed:
+            self.caught.append(closed)
+            raise
+
+    async def ws_text(self, ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await ws.send(await ws.receive_text())
+        except ConnectionClosed as closed:
+            self.caught.append(closed)
+            with pytest.raises(ConnectionClosed):
+                await ws.send("after the end")
+            with pytest.raises(ConnectionClosed):
+                await ws.receive()
+            raise
+
+    async def ws_json(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json(await ws.receive_json())
+
+    async def ws_patient_json(self, ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await ws.receive_json()
+        except ValueError as error:
+            self.caught.append(error)
+        await ws.close(3000, "still well")
+
+    async def ws_group(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ws.receive())
+
+    async def ws_foreign_departure(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise ConnectionClosed(1001)
+
+    def ws_sync(self, ws: WebSocket) -> None:
+        pass
+
+    async def ws_without_parameter(self) -> None:
+        pass
+
+
+@pytest.fixture
+def app() -> Life:
+    return Life()
+
+
+@pytest.mark.parametrize("extension", [True, False], ids=["http.response", "close only"])
+@pytest.mark.parametrize(
+    ("target", "headers", "status"),
+    [
+        ("/nothing", [], 404),
+        ("/ws_echo", [], 404),
+        ("/_private", [], 404),
+        ("/echo/more", [], 404),
+        ("/echo", [("Origin", "https://evil.example")], 403),
+        ("/argument", [], 400),
+        ("/argument?number=x", [], 400),
+        ("/argument/x", [], 404),
+        ("/member?user=mallory", [], 401),
+        ("/unauthorized", [], 401),
+        ("/refuses", [], 403),
+        ("/never_accepts", [], 403),
+        ("/raises", [], 500),
+        ("/sync", [], 500),
+        ("/without_parameter", [], 500),
+    ],
+)
+async def test_a_refused_handshake_is_an_http_answer(
+    app: Life, target: str, headers: list[tuple[str, str]], status: int, extension: bool
+) -> None:
+    client = await handshake(app, target, headers=headers, extension=extension)
+    assert not client.accepted
+    assert client.refusal == (status if extension else 403)
+    assert SECRET.encode() not in client.refusal_body
+
+
+@pytest.mark.parametrize(
+    ("target", "close"),
+    [
+        ("/", (1000, "")),
+        ("/returns", (1000, "")),
+        ("/argument/7", (1000, "")),
+        ("/raises_later", (1011, "")),
+        ("/unauthorized_later", (1008, "")),
+        ("/foreign_departure", (1000, "")),
+    ],
+)
+async def test_the_framework_closes_what_the_handler_left_open(app: Life, target: str, close: Any) -> None:
+    client = await handshake(app, target)
+    assert client.accepted
+    assert client.close == close
+
+
+@pytest.mark.parametrize(
+    ("target", "sent", "answer", "close"),
+    [
+        ("/echo", "text", "text", None),
+        ("/echo", b"bytes", b"bytes", None),
+        ("/echo", "", "", None),
+        ("/echo", b"", b"", None),
+        ("/text", "ä".encode(), "ä", (1000, "")),
+        ("/text", b"\xff", None, (1007, "")),
+        ("/json", '{"a": [1, null]}', '{"a":[1,null]}', (1000, "")),
+        ("/json", b"7", "7", (1000, "")),
+        ("/json", "{", None, (1007, "")),
+        ("/json", "NaN", None, (1007, "")),
+        ("/json", b"\xff", None, (1007, "")),
+        ("/json", "[" * 100_000, None, (1007, "")),
+        ("/patient_json", "{", None, (3000, "still well")),
+    ],
+)
+async def test_messages(app: Life, target: str, sent: str | bytes, answer: Any, close: Any) -> None:
+    async with websocket(app, target) as client:
+        client.send(sent)
+    assert client.messages == ([] if answer is None else [answer])
+    assert client.close == close
+
+
+@pytest.mark.parametrize(
+    ("size", "message", "allowed"),
+    [
+        (4, "abcd", True),
+        (4, "abcde", False),
+        (4, "ää", True),
+        (4, "äää", False),
+        (4, b"abcd", True),
+        (4, b"abcde", False),
+        (None, "x" * 2_000_000, True),
+    ],
+)
+async def test_the_size_of_a_message_counts_in_bytes(size: int | None, message: str, allowed: bool) -> None:
+    app = Life(max_message_size=size)
+    async with websocket(app, "/echo") as client:
+        client.send(message)
+    assert client.messages == ([message] if allowed else [])
+    assert client.close == (None if allowed else (1009, ""))
+    assert [error.code for error in app.caught if isinstance(error, ConnectionClosed)] == [
+        1001 if allowed else 1009
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "reason"),
+    [
+        ({"type": "websocket.disconnect", "code": 4001, "reason": "bye"}, 4001, "bye"),
+        ({"type": "websocket.disconnect", "code": None}, 1005, ""),
+        ({"type": "websocket.disconnect", "code": 1006, "reason": None}, 1006, ""),
+        ({"type": "websocket.disconnect"}, 1005, ""),
+    ],
+)
+async def test_the_handler_learns_how_the_client_left(
+    app: Life, message: dict[str, Any], code: int, reason: str
+) -> None:
+    async with websocket(app, "/text", leave=False) as client:
+        client.put(message)
+    [closed] = app.caught
+    assert isinstance(closed, ConnectionClosed)
+    assert (closed.code, closed.reason) == (code, reason)
+    assert client.close is None
+
+
+async def test_a_departure_that_leaves_the_handler_is_no_error(
+    app: Life, caplog: pytest.LogCaptureFixture
+) -> None:
+    for target in ("/echo", "/group"):
+        async with websocket(app, target):
+            pass
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("target", "line", "traceback"),
+    [
+        ("/raises", "error in the handler for /raises", True),
+        ("/raises_later", "error in the handler for /raises_later", True),
+        ("/never_accepts", "ws_never_accepts returned without accept(), so the handshake is refused", False),
+        ("/foreign_departure", "a ConnectionClosed that is not this socket's own left the handler", False),
+        ("/sync", "ws_sync must be 'async def' to handle a WebSocket", True),
+        ("/without_parameter", "needs a parameter for the WebSocket", True),
+    ],
+)
+async def test_what_goes_wrong_is_in_the_log(
+    app: Life, caplog: pytest.LogCaptureFixture, target: str, line: str, traceback: bool
+) -> None:
+    await handshake(app, target)
+    [record] = caplog.records
+    assert record.name == "micropie"
+    assert line in caplog.text
+    assert bool(record.exc_info) is traceback
+
+
+async def test_a_foreign_origin_is_one_line_in_the_log(app: Life, caplog: pytest.LogCaptureFixture) -> None:
+    await handshake(app, "/echo", headers=[("Origin", "https://evil.example")])
+    [line] = caplog.messages
+    assert all(part in line for part in ("https://evil.example", "testserver", "allowed_origins"))
+
+
+async def test_the_refusal_carries_the_errors_body_and_headers(app: Life) -> None:
+    client = await handshake(app, "/unauthorized")
+    assert (b"www-authenticate", b"Bearer") in client.sent[0]["headers"]
+    assert client.refusal_body == b"401 Unauthorized: log in first"
+
+
+async def test_a_client_that_leaves_before_the_handshake_reaches_no_handler(app: Life) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.disconnect", "code": 1006}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({"type": "websocket", "path": "/raises", "headers": []}, receive, send)
+    assert sent == []
+
+
+# --- hooks ----------------------------------------------------------------------------------------------
+
+
+class Recorder(WebSocketMiddleware):
+    """Notes when its hooks run, and does in them what the test says."""
+
+    def __init__(
+        self, name: str, log: list[str], before: Any = None, after: BaseException | None = None
+    ) -> None:
+        self.name, self.log, self.before, self.after = name, log, before, after
+
+    async def before_websocket(self, request: Any) -> Any:
+        self.log.append(f"before {self.name}")
+        if isinstance(self.before, Exception):
+            raise self.before
+        return self.before
+
+    async def after_websocket(self, request: Any) -> None:
+        self.log.append(f"after {self.name}")
+        if self.after is not None:
+            raise self.after
+
+
+@pytest.mark.parametrize(
+    "target", ["/returns", "/raises", "/raises_later", "/never_accepts", "/nothing", "/echo"]
+)
+async def test_after_hooks_run_once_and_in_reverse_on_every_way_out(app: Life, target: str) -> None:
+    log: list[str] = []
+    app.ws_middlewares += [Recorder("a", log), Recorder("b", log)]
+    async with websocket(app, target):
+        pass
+    assert log == ["before a", "before b", "after b", "after a"]
+
+
+@pytest.mark.parametrize(
+    ("before", "status"),
+    [
+        ({}, 403),
+        ({"code": 1008, "reason": "no"}, 403),
+        ({"status_code": 429, "body": "slowly"}, 429),
+        (HTTPError(402), 402),
+        (ValueError(SECRET), 500),
+        ("not a dict", 500),
+    ],
+)
+async def test_a_before_hook_can_refuse(app: Life, before: Any, status: int) -> None:
+    log: list[str] = []
+    app.ws_middlewares += [Recorder("a", log), Recorder("b", log, before), Recorder("c", log)]
+    client = await handshake(app, "/")
+    assert client.refusal == status
+    assert log == ["before a", "before b", "after a"]
+
+
+async def test_an_after_hook_that_fails_does_not_stop_the_others(
+    app: Life, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[str] = []
+    app.ws_middlewares += [Recorder("a", log), Recorder("b", log, after=ValueError(SECRET))]
+    client = await handshake(app, "/")
+    assert log == ["before a", "before b", "after b", "after a"]
+    assert client.close == (1011, "")
+    assert SECRET in caplog.text
+
+
+async def test_after_hooks_run_when_the_server_cancels(app: Life) -> None:
+    log: list[str] = []
+    app.ws_middlewares += [
+        Recorder("a", log),
+        Recorder("b", log, after=asyncio.CancelledError()),
+        Recorder("c", log),
+    ]
+    entered: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+
+    async def session() -> None:
+        async with websocket(app, "/echo", leave=False) as client:
+            await client.next()
+            entered.set_result(client)
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(session())
+    client = await entered
+    task.cancel()
+    await asyncio.wait([task])
+    assert client.accepted
+    assert log[-3:] == ["after c", "after b", "after a"]
+
+
+async def test_a_hook_can_choose_the_handler(app: Life) -> None:
+    class Chooser(WebSocketMiddleware):
+        async def before_websocket(self, request: Any) -> None:
+            request._ws_route_handler = "ws_argument"
+            request.path_params = ["5", "more than it takes"]
+
+        async def after_websocket(self, request: Any) -> None:
+            pass
+
+    app.ws_middlewares.append(Chooser())
+    assert (await handshake(app, "/anything")).messages == ["5"]
+
+
+async def test_a_chosen_handler_that_does_not_exist_is_an_error(
+    app: Life, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Chooser(WebSocketMiddleware):
+        async def before_websocket(self, request: Any) -> None:
+            request._ws_route_handler = "ws_typo"
+
+        async def after_websocket(self, request: Any) -> None:
+            pass
+
+    app.ws_middlewares.append(Chooser())
+    assert (await handshake(app, "/")).refusal == 500
+    assert "ws_typo" in caplog.text
+
+
+async def test_the_open_sockets_of_an_app(app: Life) -> None:
+    assert not app.websockets
+    async with websocket(app, "/echo") as one, websocket(app, "/echo") as two:
+        await one.next()
+        await two.next()
+        assert len(app.websockets) == 2
+        for ws in app.websockets:
+            await ws.send("to all")
+        assert await one.text() == await two.text() == "to all"
+        one.send("a")
+        assert await one.text() == "a"
+    assert not app.websockets
