@@ -9,6 +9,7 @@ from .routing import methods
 from .sessions import SESSION_TIMEOUT, InMemorySessionBackend, SessionBackend
 from .websockets import WebSocket
 
+#: The version of this package.
 __version__ = "1.0.0"
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any
 
 from .requests import Request, WebSocketRequest
@@ -10,18 +9,17 @@ from .requests import Request, WebSocketRequest
 __all__ = ["HttpMiddleware", "WebSocketMiddleware"]
 
 
-class HttpMiddleware(ABC):
+class HttpMiddleware:
     """Hooks around every HTTP handler of an app; put an instance into ``app.middlewares``.
 
     Before hooks run in the order of the list, after hooks in reverse.  An after hook runs exactly once
-    for a request whose before hook returned None, however the handler ended.
+    for a request whose before hook returned None, however the handler ended.  Override those that you need.
     """
 
     async def on_headers(self, request: Request) -> dict[str, Any] | None:
         """Called before the body is read; returns as :meth:`before_request` does."""
         return None
 
-    @abstractmethod
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Called before the handler is looked up.
 
@@ -29,8 +27,8 @@ class HttpMiddleware(ABC):
             None to go on, or a dict with ``status_code``, ``body`` and ``headers``, each optional: the
             answer, without a handler.
         """
+        return None
 
-    @abstractmethod
     async def after_request(
         self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
     ) -> dict[str, Any] | None:
@@ -45,12 +43,12 @@ class HttpMiddleware(ABC):
         Returns:
             None to go on, or a dict with those of ``status_code``, ``body`` and ``headers`` to replace.
         """
+        return None
 
 
-class WebSocketMiddleware(ABC):
+class WebSocketMiddleware:
     """Hooks around every WebSocket handler of an app; put an instance into ``app.ws_middlewares``."""
 
-    @abstractmethod
     async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
         """Called before the handler is looked up; the handshake is not answered yet.
 
@@ -58,8 +56,8 @@ class WebSocketMiddleware(ABC):
             None to go on, or a dict that refuses the handshake: ``status_code``, ``body`` and
             ``headers``, each optional (403 without them); ``code`` and ``reason`` are accepted too.
         """
+        return None
 
-    @abstractmethod
     async def after_websocket(self, request: WebSocketRequest) -> None:
         """Called when the handler has ended, on every way out, before the session is stored."""
 

@@ -46,14 +46,16 @@ class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
 
 
 class Request:
-    """One HTTP request.  What nobody looks at is not computed.
+    """One HTTP request.  What nobody looks at is not computed."""
 
-    Attributes:
-        scope: The ASGI scope, as the server gave it.
-        method: The HTTP method, in upper case; empty for a WebSocket.
-        path: The path, decoded, with the root path.
-        path_params: The path segments after the one that named the handler.
-    """
+    #: The ASGI scope, as the server gave it.
+    scope: Scope
+    #: The HTTP method, in upper case; empty for a WebSocket.
+    method: str
+    #: The path, decoded, with the root path.
+    path: str
+    #: The path segments after the one that named the handler.
+    path_params: list[str]
 
     # A middleware may choose the handler, by name, or a whole other app.
     _route_handler: str | None = None
@@ -66,9 +68,9 @@ class Request:
         self._app = app
         self._session = SessionView(app.session_backend, app.session_timeout)
         self.scope = scope
-        self.method: str = scope.get("method", "")
-        self.path: str = scope["path"]
-        self.path_params: list[str] = []
+        self.method = scope.get("method", "")
+        self.path = scope["path"]
+        self.path_params = []
 
     @lazy
     def headers(self) -> dict[str, str]:
@@ -120,7 +122,12 @@ class Request:
         await self._session.save(None)
 
     def query(self, name: str, default: str | None = None) -> str | None:
-        """The first value of a query parameter, or ``default``."""
+        """The first value of a query parameter.
+
+        Args:
+            name: The parameter.
+            default: What to return if there is none.
+        """
         values = self.query_params.get(name)
         return values[0] if values else default
 

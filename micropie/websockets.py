@@ -208,6 +208,9 @@ class WebSocket:
     async def send(self, data: str | bytes) -> None:
         """Send a message in kind: ``str`` in a text frame, ``bytes`` in a binary one.
 
+        Args:
+            data: The message.
+
         Raises:
             ConnectionClosed: If the client left or the socket is closed.  Not every server tells that the
                 client left; only receiving tells for sure.
@@ -223,6 +226,9 @@ class WebSocket:
     async def send_text(self, data: str) -> None:
         """Send a text message.
 
+        Args:
+            data: The text.
+
         Raises:
             Exception: As :meth:`send`.
         """
@@ -235,6 +241,9 @@ class WebSocket:
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message.
 
+        Args:
+            data: The bytes; a ``bytearray`` or ``memoryview`` will do.
+
         Raises:
             Exception: As :meth:`send`.
         """
@@ -246,6 +255,9 @@ class WebSocket:
 
     async def send_json(self, value: Any) -> None:
         """Send a value as JSON, in a text frame.
+
+        Args:
+            value: What JSON can hold.
 
         Raises:
             TypeError: If JSON cannot hold the value.

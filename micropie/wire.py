@@ -12,12 +12,15 @@ in but through :meth:`Wire.next_message`.  So whatever a handler does, the serve
 from __future__ import annotations
 
 import asyncio
+import logging
 from enum import Enum
 from typing import Any
 
 from .concurrency import this_task
 from .exceptions import ConnectionClosed
 from .types import Message, Receive, Send
+
+logger = logging.getLogger("micropie")
 
 #: How long to wait for the close code of a client to which a send has failed, in seconds.
 _LEAVE_GRACE = 1.0
@@ -114,7 +117,15 @@ class Wire:
             if self._reader is not None:
                 self._cancelling = self._reader.cancelling()
                 self._reader.cancel()
+            await self._send_close(code, reason)
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        try:
             await self.finish({"type": "websocket.close", "code": code, "reason": reason})
+        except Exception:
+            # Daphne refuses what its own library keeps for itself, 1001 to 1014: better 1000 than no end.
+            logger.warning("this server does not send the close code %d; it sends 1000", code)
+            await self.finish({"type": "websocket.close", "code": 1000, "reason": reason})
 
     async def fail(self, code: int) -> ConnectionClosed:
         """Close because of what the client sent, and return what to raise for it."""
