@@ -16,6 +16,7 @@ from sphinx.util.inspect import isgenericalias, safe_getattr
 
 import micropie
 from micropie.requests import lazy
+from micropie.settings import CHECKS
 from micropie.types import ASGIApp
 
 # sphinx-autodoc-typehints 3.6 calls a method that Sphinx 10 will drop; pyproject.toml keeps Sphinx below 10.
@@ -74,6 +75,7 @@ intersphinx_mapping = {
 
 html_theme = "furo"
 html_title = "MicroPie"
+html_favicon = "favicon.svg"
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
@@ -114,9 +116,21 @@ def setup(app: Sphinx) -> None:
 
 
 def class_attribute(owner: type, name: str, *default: Any) -> Any:
-    """Show a lazy attribute as the property that it is for a reader, with its type."""
+    """Show a lazy attribute as the property that it is for a reader, and a setting that is a function as a setting."""
     value = safe_getattr(owner, name, *default)
+    if name in CHECKS and callable(value):
+        return SettingValue(value)
     return property(value._compute) if isinstance(value, lazy) else value
+
+
+class SettingValue:
+    """The default of a setting, shown by its name."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return str(self._value.__name__)
 
 
 def module_attribute(module: ModuleType, name: str, *default: Any) -> Any:

@@ -15,19 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from micropie import App, HttpMiddleware, Request
 
 DOCS = Path(__file__).parent
 BUILT = DOCS / "_build" / "gallery"
+PORT = 8765  # Not 8000: that is where the pages tell their reader to run an app.
 
 
 class Pages(HttpMiddleware):
     """Hands whatever is not an example to the built docs."""
 
     def __init__(self, built: Path) -> None:
-        self._files = StaticFiles(directory=built, html=True)
+        # Starlette turns what StaticFiles raises, for a typo or a POST, into answers.
+        self._files = Starlette(routes=[Mount("/", StaticFiles(directory=built, html=True))])
         self._examples = {f"/live/{name}" for name in examples()}
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
@@ -63,11 +67,11 @@ def build(built: Path) -> App:
 
 
 def listen(port: int | None, fd: int | None) -> socket.socket:
-    """Return a listening socket: the inherited one, the one asked for, else port 8000 or any that is free."""
+    """Return a listening socket: the inherited one, the one asked for, else the usual one or any that is free."""
     if fd is not None:
         return socket.socket(fileno=fd)
     try:
-        return socket.create_server(("127.0.0.1", 8000 if port is None else port))
+        return socket.create_server(("127.0.0.1", PORT if port is None else port))
     except OSError:
         if port is not None:
             raise
@@ -79,7 +83,7 @@ def main() -> None:
         description="Serve the built docs with every example running inside them."
     )
     parser.add_argument(
-        "--port", type=int, help="the port on this machine (default: 8000, else any free one)"
+        "--port", type=int, help=f"the port on this machine (default: {PORT}, else any free one)"
     )
     parser.add_argument(
         "--fd", type=int, help="a listening socket to use instead, inherited as this file descriptor"

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import quote
 
 from .concurrency import Pool
-from .exceptions import HTTPError
 from .http import serve_http
 from .lifespan import serve_lifespan
 from .middleware import HttpMiddleware, WebSocketMiddleware
 from .mounts import Mount, parse_prefix
 from .requests import Request, current_request, lazy
-from .responses import error_answer, header_list
 from .routing import Routes
 from .sessions import (
     SESSION_TIMEOUT,
@@ -71,11 +69,10 @@ class App:
     session_id_factory: Callable[[], str] = staticmethod(new_session_id)
     #: Returns the id if it may be looked up, else None; None lets all pass.
     session_id_validator: Callable[[str], str | None] | None = staticmethod(valid_session_id)
-    #: Origins that may open WebSockets besides the app's own, such as ``"https://example.com"``;
-    #: ``"*"`` for all.
+    #: Origins that may open WebSockets besides the app's own, such as ``["https://example.com"]``;
+    #: ``["*"]`` for all.
     allowed_origins: Collection[str] = ()
-    #: Host names under which the app answers, such as ``"example.com"`` or ``"*.example.com"``; all if
-    #: empty.
+    #: Host names under which the app answers, such as ``["example.com", "*.example.com"]``; all if empty.
     allowed_hosts: Collection[str] = ()
     #: How many sync handlers may run at once, each in a thread.
     sync_workers: int = 40
@@ -93,8 +90,12 @@ class App:
         self._allowed_origins = parse_origins(self.allowed_origins)
         self._allowed_hosts = frozenset(host.lower() for host in self.allowed_hosts)
         self._session_cookie = session_cookie(self.session_cookie)
+        if session_backend is not None and not hasattr(session_backend, "save"):
+            raise TypeError(f"session_backend is a SessionBackend, not {session_backend!r}")
         #: Where sessions are stored.
-        self.session_backend: SessionBackend = session_backend or InMemorySessionBackend()
+        self.session_backend: SessionBackend = (
+            InMemorySessionBackend() if session_backend is None else session_backend
+        )
         #: HTTP middlewares; the first is the outermost.
         self.middlewares: list[HttpMiddleware] = []
         #: WebSocket middlewares; the first is the outermost.
@@ -132,6 +133,13 @@ class App:
         else:
             raise ValueError(f"MicroPie handles http, websocket and lifespan, not {kind!r}")
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what is wrong with an app whose ``__init__`` forgot this class's own."""
+            hint = "" if "_routes" in vars(self) else ": its __init__() has to call super().__init__()"
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+
     @property
     def request(self) -> Request:
         """The request that this handler works on.
@@ -160,8 +168,8 @@ class App:
             ValueError: If the prefix does not begin with a slash or is only one.
             TypeError: If the other app cannot be called.
         """
-        if not callable(app):
-            raise TypeError(f"an ASGI app is callable, which {type(app).__name__} is not")
+        if not callable(app) or isinstance(app, type):
+            raise TypeError(f"mount() takes an ASGI app, such as an instance of App, not {app!r}")
         self._mounts.append(Mount(parse_prefix(prefix), app))
         self._mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
@@ -186,7 +194,7 @@ class App:
             RuntimeError: If Jinja2 is not installed.
             jinja2.TemplateError: If the template is missing or wrong.
         """
-        return await self.env.get_template(name).render_async(**context)
+        return await self.env.get_template(name).render_async(context)
 
     def _redirect(
         self, location: str, extra_headers: Headers | None = None, status: int = 302
@@ -214,10 +222,10 @@ class App:
             detail: The sentence of the :class:`~micropie.HTTPError`, perhaps empty.
 
         Returns:
-            What a handler returns; without a status of its own it is sent with ``status``.
+            What a handler returns; without a status of its own it is sent with ``status``.  None for the
+            plain page.
         """
-        page = error_answer(HTTPError(status, detail))
-        return page.status, page.body, header_list(page)
+        return None
 
     def _warn_of_plain_http(self, host: str) -> None:
         if not self._warned:

@@ -51,7 +51,7 @@ def _integer(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or value != value.strip())):
+    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9.eE+-]+", value)):
         raise ValueError
     number = float(value)
     if not isfinite(number):
@@ -129,6 +129,19 @@ def _optional_converter(members: tuple[Any, ...]) -> tuple[str, Convert] | None:
 # --- parameters --------------------------------------------------------------------------------------
 
 
+def _is_session_only(annotation: Any, outer: tuple[Any, ...] = ()) -> bool:
+    """Whether the mark stands anywhere in an annotation: before ``| None``, behind the name of a type.
+
+    Wherever it stands, its writer relies on it, so it is never passed over.
+    """
+    if any(annotation is one for one in outer):  # a type that contains itself
+        return False
+    inner = [getattr(annotation, "__value__", None), *typing.get_args(annotation)]
+    return any(isinstance(mark, _SessionOnly) for mark in getattr(annotation, "__metadata__", ())) or any(
+        _is_session_only(part, (*outer, annotation)) for part in inner if part is not None
+    )
+
+
 class Parameter:
     """One parameter of a handler: its name, where its value may come from and what it must be."""
 
@@ -137,9 +150,8 @@ class Parameter:
     def __init__(self, name: str, annotation: Any, default: Any) -> None:
         self.name = name
         self.default = default
-        self.session_only = False
+        self.session_only = _is_session_only(annotation)
         if typing.get_origin(annotation) is Annotated:
-            self.session_only = any(isinstance(mark, _SessionOnly) for mark in annotation.__metadata__)
             annotation = annotation.__origin__
         self.many = typing.get_origin(annotation) is list
         converter = _converter(typing.get_args(annotation)[0] if self.many else annotation)
@@ -264,12 +276,16 @@ def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _parameters(function: Callable[..., Any]) -> list[Signed]:
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format
+    try:
+        if sys.version_info >= (3, 14):
+            from annotationlib import Format
 
-        signature = inspect.signature(function, annotation_format=Format.FORWARDREF)
-    else:
-        signature = inspect.signature(function)
+            signature = inspect.signature(function, annotation_format=Format.FORWARDREF)
+        else:
+            signature = inspect.signature(function)
+    except ValueError:  # a method without any parameter cannot be bound
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"{name} has no 'self': write it as the first parameter") from None
     return list(signature.parameters.values())
 
 

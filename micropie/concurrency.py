@@ -31,22 +31,25 @@ async def leave_when(event: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIte
     """
     task = this_task()
     cancelling = task.cancelling()
-    fired = False
+    inside, fired = True, False
 
     def fire(watcher: asyncio.Task[None]) -> None:
         nonlocal fired
-        fired = True
-        task.cancel()
+        if inside:
+            fired = True
+            task.cancel()
 
     watcher = asyncio.create_task(event())
     watcher.add_done_callback(fire)
     try:
         yield
     except asyncio.CancelledError:
-        if not fired or task.uncancel() > cancelling:
+        if not fired or task.cancelling() > cancelling + 1:
             raise
     finally:
-        watcher.remove_done_callback(fire)
+        inside = False
+        if fired:  # whatever the block made of the cancellation
+            task.uncancel()
         watcher.cancel()
         await asyncio.wait([watcher])
         error = None if watcher.cancelled() else watcher.exception()

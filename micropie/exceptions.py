@@ -34,7 +34,7 @@ class HTTPError(Exception):
     """
 
     def __init__(self, status: int, detail: str = "", headers: Headers = ()) -> None:
-        if not 400 <= status <= 599:
+        if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError(f"HTTPError needs a status from 400 to 599, not {status!r}")
         super().__init__(status, detail)
         self.status = status

@@ -13,7 +13,18 @@ from .middleware import HttpMiddleware, short_circuit
 from .mounts import find_mount
 from .origins import check_host
 from .requests import Request, current_request
-from .responses import NO_BODY, Answer, Stream, answer, encode_answer, encode_chunk, error_answer, header_list
+from .responses import (
+    NO_BODY,
+    TEXT,
+    Answer,
+    Stream,
+    answer,
+    encode_answer,
+    encode_chunk,
+    error_answer,
+    field_list,
+    header_list,
+)
 from .routing import Handler, split_path
 from .types import ASGIApp, Message, Receive, Scope, Send
 
@@ -115,10 +126,14 @@ class Exchange:
 
     async def _after_hook(self, middleware: HttpMiddleware, result: Answer) -> Answer:
         hook = middleware.after_request
-        headers = header_list(result)
+        headers = field_list(result.headers)
         changes = short_circuit(await hook(self._request, result.status, result.body, headers), hook) or {}
         status, body = changes.get("status_code", result.status), changes.get("body", result.body)
-        return answer((status, body, changes.get("headers", headers)))
+        changed = answer((status, body, changes.get("headers", headers)))
+        if isinstance(body, (dict, list)):
+            return changed
+        # Other headers or an edited text do not turn JSON, or the text of an error, into HTML.
+        return changed._replace(default_type=result.default_type)
 
     # --- the handler ----------------------------------------------------------------------------------
 
@@ -128,7 +143,7 @@ class Exchange:
         segments = split_path(request.scope)
         if request._route_handler is not None:
             request.path_params = request.path_params or segments[1:]
-            return routes.chosen(request._route_handler), False
+            return routes.chosen(request._route_handler, websocket=False), False
         handler = routes.http(segments[0] if segments else "index")
         request.path_params = segments[1:]
         if handler is None:
@@ -162,7 +177,7 @@ class Exchange:
         self._request._session.discard()
         logger.error("error while answering %s", self._request.path, exc_info=error)
         if self._app.debug:
-            return Answer(500, "".join(traceback.format_exception(error)), [("Content-Type", "text/plain")])
+            return Answer(500, "".join(traceback.format_exception(error)), default_type=TEXT)
         return await error_page(self._app, HTTPError(500))
 
     # --- a mounted app --------------------------------------------------------------------------------
@@ -191,12 +206,12 @@ class Exchange:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())
         ]
         result = await self._after_hooks(Answer(start["status"], b"", headers))
-        self._started = True
         if result.body != b"":
             await self._send_answer(result)
             return True
         cookies = await self._save_session()
         fields = encode_headers(header_list(result) + cookies)
+        self._started = True
         await self._send({**start, "status": result.status, "headers": fields})
         return False
 
@@ -254,9 +269,12 @@ class Exchange:
 async def error_page(app: App, error: HTTPError) -> Answer:
     """The app's page for an error status; the plain one if making it fails."""
     try:
-        page = answer(await app._error_page(error.status, error.detail))
-        status = error.status if page.status == 200 else page.status
-        page = page._replace(status=status, headers=header_list(page) + error.headers)
+        made = await app._error_page(error.status, error.detail)
+        if made is None:
+            page = error_answer(HTTPError(error.status, error.detail))
+        else:
+            page = answer(made if isinstance(made, tuple) else (error.status, made))
+        page = page._replace(headers=field_list(page.headers) + error.headers)
         encode_answer(page)
     except Exception:
         logger.exception("error in _error_page() for %s", error)

@@ -76,6 +76,7 @@ class Child:
         self._task = asyncio.create_task(self._run())
         answer = await self._tell(self._task, "lifespan.startup")
         if answer == "lifespan.startup.failed":
+            await self._end(self._task)
             raise RuntimeError("a mounted app failed to start")
 
     async def stop(self) -> None:
@@ -87,8 +88,7 @@ class Child:
         if self._task is None:
             return
         answer = await self._tell(self._task, "lifespan.shutdown")
-        await self._task
-        self._task = None
+        await self._end(self._task)
         if answer == "lifespan.shutdown.failed":
             raise RuntimeError("a mounted app failed to shut down")
 
@@ -100,6 +100,12 @@ class Child:
             logger.debug("a mounted app does not support lifespan", exc_info=True)
         finally:
             self._out.put_nowait({"type": "ended"})
+
+    async def _end(self, task: asyncio.Task[None]) -> None:
+        # It has said its last word.  Many an app goes on waiting for another message.
+        task.cancel()
+        await asyncio.wait([task])
+        self._task = None
 
     async def _tell(self, task: asyncio.Task[None], kind: str) -> str:
         if task.done():

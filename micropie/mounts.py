@@ -22,7 +22,7 @@ def parse_prefix(prefix: str) -> str:
     Raises:
         ValueError: If it does not begin with a slash, or names no segment.
     """
-    if not prefix.startswith("/") or not prefix.strip("/"):
+    if not isinstance(prefix, str) or not prefix.startswith("/") or not prefix.strip("/"):
         raise ValueError(f"a prefix looks like '/admin', not {prefix!r}")
     return prefix.rstrip("/")
 

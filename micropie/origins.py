@@ -106,11 +106,11 @@ def parse_origin(value: str) -> str:
     """A setting for an origin, in the form in which browsers send it.
 
     Raises:
-        ValueError: If it is not ``scheme://host`` or ``scheme://host:port``.
+        ValueError: If it is not ``scheme://host`` or ``scheme://host:port`` with one host in ASCII.
     """
     origin = value.lower().removesuffix("/")
     match = _ORIGIN(origin)
-    if match is None:
+    if match is None or "*" in origin or not origin.isascii():
         raise ValueError(
             f"an origin looks like 'https://example.com' or 'http://example.com:8000', not {value!r}"
         )

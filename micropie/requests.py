@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from .exceptions import HTTPError
 from .headers import decode_headers, find_header, format_cookie, parse_cookies
@@ -165,9 +165,9 @@ class Request:
             settings.name,
             session_id or "",
             max_age=max_age if session_id else 0,
-            path=settings.path or self.scope.get("root_path") or "/",
+            path=settings.path or quote(self.scope.get("root_path") or "/"),
             domain=settings.domain,
-            secure=self._cookie_is_secure(),
+            secure=self._cookie_is_secure() or settings.samesite == "none",
             samesite=settings.samesite,
         )
 
@@ -217,6 +217,8 @@ def parse_query(raw: bytes) -> dict[str, list[str]]:
     if not raw:
         return {}
     try:
-        return parse_qs(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS)
+        return parse_qs(
+            raw.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS
+        )
     except ValueError:
         raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters") from None

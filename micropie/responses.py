@@ -13,7 +13,7 @@ from .headers import encode_headers
 from .types import Headers, RawHeaders
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
 #: Answers that have no body and no fields that describe one (RFC 9110, sections 15.3.5 and 15.4.5).
 NO_BODY = frozenset((204, 304))
@@ -52,7 +52,9 @@ def answer(result: Any) -> Answer:
         )
     status, body, headers = (*result, ())[:3]
     if not isinstance(status, int) or not 200 <= status <= 599:
-        raise ValueError(f"a status is a number from 200 to 599, not {status!r}")
+        raise ValueError(
+            f"a handler returns (status, body) or (status, body, headers); {status!r} is no status from 200 to 599"
+        )
     return _answer(int(status), body, headers or ())
 
 
@@ -76,13 +78,17 @@ def _answer(status: int, body: Any, headers: Headers | Mapping[str, str]) -> Ans
 def error_answer(error: HTTPError) -> Answer:
     """The plain page for an error status."""
     line = status_line(error.status)
-    return Answer(error.status, f"{line}: {error.detail}" if error.detail else line, error.headers, _TEXT)
+    return Answer(error.status, f"{line}: {error.detail}" if error.detail else line, error.headers, TEXT)
+
+
+def field_list(headers: Headers | Mapping[str, str]) -> list[tuple[str, str]]:
+    """Header fields as a new list, which a hook may change."""
+    return [(name, value) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)]
 
 
 def header_list(answer: Answer) -> list[tuple[str, str]]:
-    """The header fields of an answer as a new list of text, with a content type that is not HTML."""
-    fields = answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers
-    headers = [(name, value) for name, value in fields]
+    """The header fields of an answer as a new list, with a content type that is not HTML."""
+    headers = field_list(answer.headers)
     if answer.default_type is not _HTML and not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("Content-Type", answer.default_type[1].decode()))
     return headers
@@ -158,8 +164,12 @@ class Stream:
         if self._async is not None:
             return await anext(self._async, _END)
         # A thread cannot be cancelled: the step is kept, so that aclose() can wait for it.
-        self._step = asyncio.create_task(self._pool.run(next, self._source, _END))
-        return await asyncio.shield(self._step)
+        # One that a cancellation left running is taken up again.
+        if self._step is None:
+            self._step = asyncio.create_task(self._pool.run(next, self._source, _END))
+        chunk = await asyncio.shield(self._step)
+        self._step = None
+        return chunk
 
     async def aclose(self) -> None:
         """Run the generator's ``finally``, wherever it stands."""

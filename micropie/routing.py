@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
@@ -15,7 +16,12 @@ from .types import Scope
 
 __all__ = ["methods"]
 
+logger = logging.getLogger("micropie")
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: What a handler needs from its app, so that no route can have the name.
+RESERVED = frozenset(("env", "mount", "request", "websockets"))
 
 _METHODS = "_micropie_methods"
 
@@ -29,7 +35,7 @@ def methods(*names: str) -> Callable[[F], F]:
     Raises:
         TypeError: Without a name, as in ``@methods`` without parentheses.
     """
-    if not names or not all(isinstance(name, str) for name in names):
+    if not names or not all(isinstance(name, str) and name.isalpha() for name in names):
         raise TypeError('write the methods that are allowed: @methods("GET", "POST")')
     allowed = {name.upper() for name in names}
     if "GET" in allowed:
@@ -57,9 +63,8 @@ class Handler:
 
     __slots__ = ("allowed", "blocks", "call", "may_return_none", "name", "plan", "problem")
 
-    def __init__(self, name: str, call: Callable[..., Any]) -> None:
+    def __init__(self, name: str, call: Callable[..., Any], *, websocket: bool) -> None:
         inner = inspect.unwrap(call)
-        websocket = name.startswith("ws_")
         self.name = name
         self.call = call
         self.allowed: frozenset[str] | None = getattr(call, _METHODS, None)
@@ -71,7 +76,7 @@ class Handler:
         )
         self.may_return_none = getattr(inner, "__annotations__", {}).get("return", 0) in (None, "None")
         self.problem = _problem(name, call) if websocket else None
-        self.plan = Plan(call, skip=1 if websocket and self.problem is None else 0)
+        self.plan = Plan(call, skip=int(websocket))
 
     async def run(self, pool: Pool, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         """Call the handler and wait for its result."""
@@ -114,11 +119,22 @@ class Routes:
         self._app = app
         self._root = root
         self._found: dict[str, Handler] = {}
-        for base in type(app).__mro__:
-            if base not in root.__mro__:
-                for name in vars(base):
-                    if not name.startswith("_"):
-                        self.named(name)
+        self._chosen: dict[tuple[str, bool], Handler] = {}
+        names = {name for base in type(app).__mro__ if base not in root.__mro__ for name in vars(base)}
+        for name in sorted(names & RESERVED):
+            if isinstance(inspect.getattr_static(app, name), FunctionType):
+                raise TypeError(
+                    f"{type(app).__name__}.{name}: an app uses this name itself; call the route another"
+                )
+        for name in sorted(names):
+            function = None if name.startswith("_") else self._function(name)
+            if function is not None:
+                self._found[name] = Handler(name, function, websocket=name.startswith("ws_"))
+                self._warn_of(self._found[name].problem)
+
+    def _warn_of(self, problem: str | None) -> None:
+        if problem is not None:
+            logger.warning("%s refuses every client of a WebSocket: %s", type(self._app).__name__, problem)
 
     def http(self, name: str) -> Handler | None:
         """The HTTP handler for a path segment."""
@@ -128,36 +144,31 @@ class Routes:
         """The WebSocket handler for a path segment."""
         return self._found.get("ws_" + name)
 
-    def chosen(self, name: str) -> Handler:
-        """The handler that a middleware has chosen.
+    def chosen(self, name: str, *, websocket: bool) -> Handler:
+        """The handler that a middleware has chosen by its method's name, whatever it begins with.
 
         Raises:
             LookupError: If there is none with that name.
         """
-        handler = self.named(name)
+        handler = self._chosen.get((name, websocket))
         if handler is None:
-            raise LookupError(
-                f"a middleware chose the handler {name!r}, which {type(self._app).__name__} lacks"
-            )
-        return handler
-
-    def named(self, name: str) -> Handler | None:
-        """The handler with a method's name, private ones too: for a middleware that chooses it."""
-        handler = self._found.get(name)
-        if handler is None and not name.startswith("__"):
             function = self._function(name)
-            if function is not None:
-                call = function.__get__(self._app, type(self._app))
-                handler = self._found[name] = Handler(name, call)
+            if function is None:
+                raise LookupError(
+                    f"a middleware chose the handler {name!r}, which {type(self._app).__name__} lacks"
+                )
+            handler = self._chosen[name, websocket] = Handler(name, function, websocket=websocket)
         return handler
 
     def _function(self, name: str) -> Any:
-        if callable(getattr(self._root, name, None)) or isinstance(vars(self._root).get(name), property):
+        """The method with a name, bound; None if it is no function of a subclass."""
+        # What has __get__ are methods and properties; a setting's default may share its name with a route.
+        if name.startswith("__") or hasattr(inspect.getattr_static(self._root, name, None), "__get__"):
             return None
         for base in type(self._app).__mro__:
             if base not in self._root.__mro__ and name in vars(base):
                 value = vars(base)[name]
-                return value if _is_function(value) else None
+                return value.__get__(self._app, type(self._app)) if _is_function(value) else None
         return None
 
 
@@ -185,8 +196,8 @@ def split_path(scope: Scope) -> list[str]:
         parts = [unquote(part) for part in raw.decode("latin-1").split("/")]
     else:
         parts = path.split("/")
-    root = scope.get("root_path") or ""
-    del parts[: 1 + (root.rstrip("/").count("/") if is_below(path, root) else 0)]
+    root = (scope.get("root_path") or "").rstrip("/").split("/")
+    del parts[: len(root) if parts[: len(root)] == root else 1]
     if parts and not parts[-1]:
         parts.pop()
     return parts

@@ -170,8 +170,10 @@ class SessionView:
         """Go on under an id that the app chose; what was written so far goes on top of what it holds."""
         if session_id != self.id:
             stored = await self._backend.load(session_id)
-            self.data = {**stored, **self.data}
+            written = self._written()
+            self._refill(stored)
             self._before = copy_data(stored)
+            self.data.update(written)
             self.id = session_id
             self._stored = bool(stored)
 
@@ -191,11 +193,6 @@ class SessionView:
         if self._before is not None:
             self.data = self._before
             self._before = None
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to store."""
-        return self._before is not None and not _same(self._before, self.data)
 
     async def save(self, new_id: str | None) -> None:
         """Store what has changed, or renew a session that was only used.
@@ -227,16 +224,22 @@ class SessionView:
         self.id, self._stored = None, False
 
     async def _update(self, session_id: str) -> None:
+        removed = set() if self._before is None else self._before.keys() - self.data.keys()
+        await self._backend.update(session_id, self._written(), removed, self._timeout)
+
+    def _written(self) -> dict[str, Any]:
+        """What was set since it was loaded or saved."""
         before = self.data if self._before is None else self._before
-        changed = {
-            key: value for key, value in self.data.items() if not _same(before.get(key, _ABSENT), value)
-        }
-        removed = before.keys() - self.data.keys()
-        await self._backend.update(session_id, changed, removed, self._timeout)
+        return {key: value for key, value in self.data.items() if not _same(before.get(key, _ABSENT), value)}
+
+    def _refill(self, data: Mapping[str, Any]) -> None:
+        # In place: the handler may hold the dict.
+        self.data.clear()
+        self.data.update(data)
 
     async def _move(self, old_id: str, new_id: str) -> None:
         data = await self._backend.load(old_id)
         await self._delete(old_id)
         if data:
-            self.data = data
+            self._refill(data)
             await self._store(new_id)

@@ -105,7 +105,11 @@ def _optional_function(name: str, value: Any) -> Any:
 
 
 def _names(name: str, value: Any) -> Any:
-    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+    if (
+        isinstance(value, str)
+        or not isinstance(value, Collection)
+        or not all(isinstance(item, str) for item in value)
+    ):
         raise TypeError(f"{name} is a list of str, not {value!r}")
     return value
 
@@ -116,8 +120,9 @@ def _origins(name: str, value: Any) -> Any:
 
 
 def _cookie(name: str, value: Any) -> Any:
-    if not isinstance(value, (str, Mapping)) or (
-        isinstance(value, Mapping) and not set(value) <= set(SessionCookie._fields)
+    fields = {"name": value} if isinstance(value, str) else value
+    if not isinstance(fields, Mapping) or not all(
+        key in SessionCookie._fields and isinstance(item, str) for key, item in fields.items()
     ):
         raise TypeError(f"{name} is a name or a dict of {', '.join(SessionCookie._fields)}, not {value!r}")
     cookie = session_cookie(value)

@@ -23,8 +23,9 @@ def make_environment(app_class: type) -> Environment:
         from jinja2 import Environment, FileSystemLoader, select_autoescape
     except ImportError:
         raise RuntimeError("templates need Jinja2: install micropie with the extra 'templates'") from None
-    module = sys.modules.get(app_class.__module__)
-    beside = [Path(module.__file__).parent] if module is not None and module.__file__ else []
+    # A module that was typed into a shell or a notebook has no file.
+    file = getattr(sys.modules.get(app_class.__module__), "__file__", None)
+    beside = [Path(file).parent] if file else []
     return Environment(
         loader=FileSystemLoader([folder / "templates" for folder in [*beside, Path()]]),
         autoescape=select_autoescape(["html", "htm", "xml"], default=True),

@@ -220,8 +220,10 @@ class WebSocket:
         """
         if isinstance(data, str):
             await self.send_text(data)
-        else:
+        elif isinstance(data, (bytes, bytearray, memoryview)):
             await self.send_bytes(data)
+        else:
+            raise TypeError(f"send() takes str or bytes; for {type(data).__name__} there is send_json()")
 
     async def send_text(self, data: str) -> None:
         """Send a text message.
@@ -320,9 +322,16 @@ class WebSocket:
         Raises:
             Exception: The first error of a job; ConnectionClosed only if there is no other.
             ValueError: Without a job.
+            TypeError: For a job that is no coroutine, such as a function that was not called.
         """
         if not jobs:
             raise ValueError("run() needs at least one coroutine")
+        wrong = [job for job in jobs if not asyncio.iscoroutine(job)]
+        if wrong:
+            for job in jobs:
+                if asyncio.iscoroutine(job):
+                    job.close()
+            raise TypeError(f"run() takes coroutines, such as reader(), not {wrong[0]!r}")
         tasks = [asyncio.create_task(job) for job in jobs]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -44,8 +44,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_cancelling",
         "_ended",
+        "_interrupted",
         "_reader",
         "_receive",
         "_send",
@@ -62,9 +62,9 @@ class Wire:
         self.state = State.CONNECTING
         self.code: int | None = None
         self.reason = ""
-        # The task that waits in next_message(), and how often it was cancelled before close() interrupted it.
+        # The task that waits in next_message(), and whether close() has cancelled it to wake it.
         self._reader: asyncio.Task[Any] | None = None
-        self._cancelling: int | None = None
+        self._interrupted = False
         # Set at the end, for a sender that found out about it before the reader did.
         self._ended: asyncio.Event | None = None
 
@@ -79,12 +79,18 @@ class Wire:
         """The one way in: the next message, in kind."""
         self.expect(State.OPEN)
         if self._reader is not None:
-            raise RuntimeError("another task is receiving from this WebSocket, and only one can")
-        self._reader = asyncio.current_task()
+            if self._ended is None:
+                raise RuntimeError("another task is receiving from this WebSocket, and only one can")
+            await self._ended.wait()  # a send has failed: the end is near, and this is no misuse
+            self.expect(State.OPEN)
+        self._reader = task = this_task()
+        cancelling = task.cancelling()
         try:
             message = await self._receive()
         except asyncio.CancelledError:
-            if self._interrupted():
+            # As asyncio.timeout does: close() cancelled once, and what is more came from outside.
+            interrupted, self._interrupted = self._interrupted, False
+            if interrupted and task.uncancel() <= cancelling:
                 self.expect(State.OPEN)
             raise
         finally:
@@ -114,10 +120,13 @@ class Wire:
         """Close an open connection; one that is over is left alone."""
         if self.state is State.OPEN:
             self.over(code, reason)
-            if self._reader is not None:
-                self._cancelling = self._reader.cancelling()
-                self._reader.cancel()
-            await self._send_close(code, reason)
+            try:
+                await self._send_close(code, reason)
+            finally:
+                # Only now: the reader's end may cancel the task that is sending here.
+                if self._reader is not None:
+                    self._interrupted = True
+                    self._reader.cancel()
 
     async def _send_close(self, code: int, reason: str) -> None:
         try:
@@ -148,17 +157,12 @@ class Wire:
             if self._ended is not None:
                 self._ended.set()
 
-    def _interrupted(self) -> bool:
-        # close() in another task ends a receive() that waits as asyncio.timeout does: cancel, then uncancel.
-        before, self._cancelling = self._cancelling, None
-        return before is not None and this_task().uncancel() <= before
-
     async def _await_end(self) -> None:
         """A send failed, so the client's last word is on its way: wait for its close code, but not long."""
         try:
             async with asyncio.timeout(_LEAVE_GRACE):
+                self._ended = self._ended or asyncio.Event()
                 if self._reader is not None:
-                    self._ended = self._ended or asyncio.Event()
                     await self._ended.wait()
                 while self.state is State.OPEN:
                     await self.next_message()

@@ -11,6 +11,7 @@ from .middleware import WebSocketMiddleware, short_circuit
 from .mounts import find_mount
 from .origins import check_host, check_origin
 from .requests import WebSocketRequest, current_request
+from .responses import header_list
 from .routing import Handler, split_path
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .websockets import WebSocket
@@ -56,18 +57,18 @@ class Connection:
 
     async def run(self) -> None:
         """Run the handler, or a mounted app, and end the connection in good order."""
-        error: Exception | None = None
+        errors: list[Exception] = []
         try:
             await self._handle()
-        except Exception as raised:
-            error = raised
+        except Exception as error:
+            errors.append(error)
         except BaseException:
-            await self._after_hooks()
-            await self._save_session()
+            self._log(await self._after_hooks() + await self._save_session())
             raise
-        error = await self._after_hooks() or error
-        error = await self._save_session() or error
-        await self._end(error)
+        # The first error says how it ends, and none is lost.
+        errors += await self._after_hooks() + await self._save_session()
+        self._log(errors[1:])
+        await self._end(errors[0] if errors else None)
 
     async def _handle(self) -> None:
         app, request = self._app, self._request
@@ -95,7 +96,7 @@ class Connection:
         segments = split_path(request.scope)
         request.path_params = request.path_params or segments[1:]
         if request._ws_route_handler is not None:
-            return routes.chosen(request._ws_route_handler), False
+            return routes.chosen(request._ws_route_handler, websocket=True), False
         handler = routes.websocket(segments[0] if segments else "index")
         if handler is None:
             raise HTTPError(404)
@@ -115,20 +116,24 @@ class Connection:
             self._entered.append(middleware)
         return False
 
-    async def _after_hooks(self) -> Exception | None:
-        """Run the after hooks, each one, and return the last error of one."""
-        failure: Exception | None = None
+    async def _after_hooks(self) -> list[Exception]:
+        """Run the after hooks, each one, and return their errors."""
+        errors: list[Exception] = []
         while self._entered:
             try:
                 await self._entered.pop().after_websocket(self._request)
             except Exception as error:
-                failure = error
+                errors.append(error)
             except BaseException:
-                await self._after_hooks()
+                self._log(errors + await self._after_hooks())
                 raise
-        return failure
+        return errors
 
-    async def _save_session(self) -> Exception | None:
+    def _log(self, errors: list[Exception]) -> None:
+        for error in errors:
+            logger.error("error after the handler for %s", self._request.path, exc_info=error)
+
+    async def _save_session(self) -> list[Exception]:
         session = self._request._session
         if session.id is None and session.data:
             logger.warning(
@@ -138,8 +143,8 @@ class Connection:
         try:
             await self._request.save_session()
         except Exception as error:
-            return error
-        return None
+            return [error]
+        return []
 
     # --- a mounted app --------------------------------------------------------------------------------
 
@@ -158,9 +163,11 @@ class Connection:
         try:
             await child(scope, receive, send)
         except Exception:
+            if not last_type:
+                raise
             logger.exception("the app mounted for %s failed", self._request.path)
             if last_type in ("websocket.accept", "websocket.send"):
-                await self._send({"type": "websocket.close", "code": 1011, "reason": ""})
+                await self.ws._wire.finish({"type": "websocket.close", "code": 1011, "reason": ""})
         # A child that has not answered the handshake leaves that to _end().
         self._passed_on = bool(last_type)
 
@@ -178,7 +185,7 @@ class Connection:
             await self._fail(error, 1008)
         elif isinstance(error, InvalidJSON) and ws.accepted:
             await ws.close(1007)
-        elif is_departure(error) and ws.accepted:
+        elif is_departure(error) and (ws.accepted or ws.closed):
             if not ws.closed:
                 logger.warning(
                     "a ConnectionClosed that is not this socket's own left the handler for %s",
@@ -194,7 +201,10 @@ class Connection:
             await self.ws.close(code)
             return
         page = await error_page(self._app, error)
-        await self.ws.reject(page.status, page.body, page.headers)
+        body = (
+            page.body if isinstance(page.body, (str, bytes)) else ""
+        )  # no handshake is refused with a stream
+        await self.ws.reject(page.status, body, header_list(page))
 
 
 def is_departure(error: BaseException) -> bool:

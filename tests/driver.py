@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,8 +18,8 @@ LIMIT = 10
 SENDABLE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
 
-class Illegal(AssertionError):
-    """The app sent a message that ASGI does not allow here."""
+class Illegal(BaseException):
+    """The app sent a message that ASGI does not allow here; no `except Exception` of an app hides it."""
 
 
 def check(condition: object, problem: str, message: dict[str, Any]) -> None:
@@ -114,9 +114,13 @@ async def http(
     headers: Iterable[tuple[str, str]] = (),
     body: bytes | list[bytes] = b"",
     leave: asyncio.Event | None = None,
+    on_send: Callable[[dict[str, Any]], object] | None = None,
     **scope: Any,
 ) -> Answer:
-    """Send one request and return the answer; the client leaves when ``leave`` is set."""
+    """Send one request and return the answer; the client leaves when ``leave`` is set.
+
+    ``on_send`` sees each message that the app sends, once it was found to be legal.
+    """
     pieces = body if isinstance(body, list) else [body]
     messages = [
         {"type": "http.request", "body": piece, "more_body": number < len(pieces)}
@@ -133,6 +137,8 @@ async def http(
 
     async def send(message: dict[str, Any]) -> None:
         judge.send(message)
+        if on_send is not None:
+            on_send(message)
         await asyncio.sleep(0)
 
     before = asyncio.all_tasks()
@@ -204,6 +210,8 @@ class Client:
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent = judge.sent
         self.fail_sends: BaseException | None = None
+        #: For how many turns of the loop the server keeps a send waiting before it takes the message.
+        self.slow = 0
 
     # --- the client's side
 
@@ -273,6 +281,8 @@ class Client:
         return message
 
     async def _send(self, message: dict[str, Any]) -> None:
+        for _ in range(self.slow):
+            await asyncio.sleep(0)
         self._judge.send(message)
         self._from_app.put_nowait(message)
         if self.fail_sends is not None:
@@ -319,3 +329,33 @@ async def handshake(app: Any, target: str = "/", **options: Any) -> Client:
     async with websocket(app, target, leave=False, **options) as client:
         pass
     return client
+
+
+@asynccontextmanager
+async def lifespan(app: Any) -> AsyncIterator[list[str]]:
+    """Start an app, and stop it at the end of the block; yields the list of what the app answers."""
+    answers: list[str] = []
+    expected = ["startup"]
+    messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    answered = asyncio.Event()
+
+    async def send(message: dict[str, Any]) -> None:
+        phase, result = message["type"].removeprefix("lifespan.").split(".")
+        check(phase == expected[-1] and result in ("complete", "failed"), "out of turn", message)
+        answers.append(f"{phase} {result}")
+        expected.append("nothing")
+        answered.set()
+
+    messages.put_nowait({"type": "lifespan.startup"})
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(app({"type": "lifespan", "state": {}}, messages.get, send))
+    task.add_done_callback(lambda _: answered.set())
+    async with asyncio.timeout(LIMIT):
+        await answered.wait()
+    yield answers
+    if answers == ["startup complete"]:
+        expected.append("shutdown")
+        messages.put_nowait({"type": "lifespan.shutdown"})
+    async with asyncio.timeout(LIMIT):
+        await task
+    check_no_task_left(before)

@@ -3,43 +3,199 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 import socketio
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.serving import serve
+import micropie
+from tests.serving import Server, serve
 from tools.blocks import DOCS, Run, find_run, pages, runs
 
+QUICKSTART = DOCS / "tutorial" / "quickstart.rst"
 WEBSOCKETS = DOCS / "tutorial" / "websockets.rst"
-
+README = DOCS.parent / "README.md"
 
 RUNS = {f"{page.relative_to(DOCS).with_suffix('')}:{run.line}": run for page in pages() for run in runs(page)}
 
 
-def get(url: str) -> int:
-    """Return the status of a page."""
+def ask(url: str, method: str = "GET") -> tuple[int, str]:
+    """Return status and text of a page."""
     try:
-        with urlopen(url) as answer:
-            return int(answer.status)
+        with urlopen(Request(url, method=method)) as answer:
+            return int(answer.status), answer.read().decode()
     except HTTPError as error:
-        return error.code
+        with error:
+            return error.code, error.read().decode()
+
+
+@contextmanager
+def run_block(page: Path, name: str, folder: Path, command: str | None = None) -> Iterator[Server]:
+    """Serve a named block of a page, by its own command unless there is another."""
+    run = find_run(page, name)
+    run.write(folder)
+    with serve(folder, command or run.command) as server:
+        yield server
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
 def test_it_serves(run: Run, tmp_path: Path) -> None:
     run.write(tmp_path)
     with serve(tmp_path, run.command) as server:
-        assert get(server.url) < 500
+        status, text = ask(server.url)
+        assert status == 200, text  # The address that the server prints has an answer.
 
 
-@pytest.mark.parametrize(
-    "command", ["uvicorn app:app", "hypercorn app:app", "granian --interface asgi app:app", "daphne app:app"]
-)
+def test_the_readme(tmp_path: Path) -> None:
+    [source] = re.findall(r"```python\n(.+?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "app.py").write_text(source, encoding="utf-8")
+    with serve(tmp_path) as server:
+        assert ask(server.url)[0] == 200
+        for path in ("greet/Alice", "greet?name=Alice"):
+            assert ask(server.url + path) == (200, '{"hello":"Alice"}')
+        with urlopen(f"{server.url}greet/%3Cscript%3E") as answer:
+            assert answer.headers["Content-Type"] == "application/json"
+        with connect(f"{server.ws_url}echo") as ws:
+            ws.send("hi")
+            assert ws.recv() == "hi"
+
+
+# The quick start
+
+
+def test_arguments(tmp_path: Path) -> None:
+    with run_block(QUICKSTART, "quickstart-arguments", tmp_path) as server:
+        assert ask(f"{server.url}greet/%3Cb%3E") == (200, "Hello &lt;b&gt;!")
+        assert ask(f"{server.url}add?a=2&b=3") == (200, "2 + 3 = 5")
+        assert ask(f"{server.url}add?a=2&b=x")[0] == 400
+        assert ask(f"{server.url}add/2/x")[0] == 404
+
+
+def test_answers(tmp_path: Path) -> None:
+    with run_block(QUICKSTART, "quickstart-answers", tmp_path) as server:
+        assert ask(f"{server.url}pies") == (200, '["apple","cherry"]')
+        assert ask(f"{server.url}pie/2") == (200, '{"number":2,"name":"cherry"}')
+        assert ask(f"{server.url}pie/3") == (404, '{"error":"There is no pie 3."}')
+
+
+def test_every_answer_of_the_table(tmp_path: Path) -> None:
+    app = """
+from micropie import App, HTTPError
+
+class Answers(App):
+    async def text(self): return "text"
+    async def raw(self): return b"raw"
+    async def mapping(self): return {"a": 1}
+    async def sequence(self): return [1, 2]
+    async def number(self): return 4.5
+    async def pair(self): return 201, "made"
+    async def triple(self): return 202, {"a": 1}, [("X-Kind", "triple")]
+    async def named(self): return 202, "text", {"X-Kind": "named"}
+    async def stream(self):
+        yield "a"
+        yield b"b"
+    def sync_stream(self):
+        yield "c"
+    def plain(self): return "plain"
+    async def nothing(self) -> None: ...
+    async def error(self): raise HTTPError(418, "no coffee")
+
+app = Answers()
+"""
+    html, data, text = "text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"
+    (tmp_path / "app.py").write_text(app, encoding="utf-8")
+    with serve(tmp_path) as server:
+        for path, status, kind, body in [
+            ("text", 200, html, "text"),
+            ("raw", 200, html, "raw"),
+            ("mapping", 200, data, '{"a":1}'),
+            ("sequence", 200, data, "[1,2]"),
+            ("number", 200, html, "4.5"),
+            ("pair", 201, html, "made"),
+            ("triple", 202, data, '{"a":1}'),
+            ("named", 202, html, "text"),
+            ("stream", 200, html, "ab"),
+            ("sync_stream", 200, html, "c"),
+            ("plain", 200, html, "plain"),
+            ("nothing", 204, None, ""),
+            ("error", 418, text, "418 I'm a Teapot: no coffee"),
+        ]:
+            try:
+                answer = urlopen(server.url + path)
+            except HTTPError as error:
+                answer = error
+            with answer:
+                shown = (answer.status, answer.headers["Content-Type"], answer.read().decode())
+                assert shown == (status, kind, body), path
+                assert answer.headers["X-Kind"] == (path if path in ("triple", "named") else None)
+
+
+def test_stream(tmp_path: Path) -> None:
+    with run_block(QUICKSTART, "quickstart-stream", tmp_path) as server:
+        assert ask(f"{server.url}countdown/1") == (200, "1 Done!")
+        assert ask(f"{server.url}countdown/99") == (400, "400 Bad Request: A minute at most.")
+        assert ask(f"{server.url}bake") == (200, "A pie that took two seconds.")
+
+
+def test_methods(tmp_path: Path) -> None:
+    with run_block(QUICKSTART, "quickstart-methods", tmp_path) as server:
+        assert "0 people" in ask(server.url)[1]
+        assert ask(f"{server.url}like")[0] == 405
+        status, text = ask(f"{server.url}like", "POST")  # The redirect is followed.
+        assert (status, "1 people" in text) == (200, True)
+        assert ask(server.url, "DELETE")[0] == 200  # Any method, as the page says.
+
+
+def test_settings(tmp_path: Path) -> None:
+    with run_block(QUICKSTART, "quickstart-settings", tmp_path) as server:
+        assert 0 <= json.loads(ask(server.url)[1])["seconds"] < 600
+        server.stop()
+        assert "Goodbye!" in server.log()
+
+
+def test_logging(tmp_path: Path) -> None:
+    run = find_run(QUICKSTART, "quickstart-logging")
+    run.write(tmp_path)
+    with closing(Server(tmp_path, run.command)) as server:  # Here a traceback is no failure.
+        server.start()
+        ask(server.url)
+        assert ask(f"{server.url}order") == (500, "500 Internal Server Error")
+    assert re.search(
+        r"^\d{4}-\d\d-\d\d [\d:,]+ INFO bakery: somebody looks at the pies$", server.log(), re.MULTILINE
+    )
+    assert re.search(
+        r"^\d{4}-\d\d-\d\d [\d:,]+ ERROR micropie: error while answering /order$", server.log(), re.MULTILINE
+    )
+    assert "RuntimeError: out of pies" in server.log()
+
+
+@pytest.mark.parametrize("name", ["request", "mount", "env", "websockets"])
+def test_a_name_that_cannot_be_a_route(name: str) -> None:
+    app = type("Shop", (micropie.App,), {name: lambda _: "here"})
+    with pytest.raises(TypeError, match=f"Shop.{name}: an app uses this name itself"):
+        app()
+
+
+# WebSockets
+
+
+EVERY_SERVER = [
+    "uvicorn app:app",
+    "hypercorn app:app",
+    "granian --interface asgi app:app",
+    "daphne app:app",
+]
+
+
+@pytest.mark.parametrize("command", EVERY_SERVER)
 def test_echo(command: str, tmp_path: Path) -> None:
     """The block alone, pasted into ``app.py``, on each server."""
     (tmp_path / "app.py").write_text(find_run(WEBSOCKETS, "websocket-echo").files["app.py"], encoding="utf-8")
@@ -64,6 +220,70 @@ def test_greet(tmp_path: Path) -> None:
             with connect(server.ws_url + path) as ws:
                 assert list(ws) == [greeting]
             assert ws.close_code == 1000
+
+
+def test_a_refusal_in_the_log(tmp_path: Path) -> None:
+    """The lines that the page shows for a mistyped path."""
+    with run_block(WEBSOCKETS, "websocket-echo", tmp_path) as server:
+        with pytest.raises(InvalidStatus, match="404"), connect(f"{server.ws_url}ecco"):
+            pass
+        server.wait_for_log('"WebSocket /ecco" 404')
+        server.wait_for_log("ASGI callable returned without completing handshake.")
+
+
+def test_json(tmp_path: Path) -> None:
+    with (
+        run_block(WEBSOCKETS, "websocket-json", tmp_path) as server,
+        connect(f"{server.ws_url}sum") as ws,
+    ):
+        for message, answer in [("[1, 2, 3.5]", {"sum": 6.5}), ("{", {"error": "Send a list of numbers."})]:
+            ws.send(message)
+            assert json.loads(ws.recv()) == answer
+
+
+@pytest.mark.parametrize("command", EVERY_SERVER)
+def test_live(command: str, tmp_path: Path) -> None:
+    """A handler that only sends notices at once that its client left: it would sleep for a minute."""
+    with run_block(WEBSOCKETS, "websocket-live", tmp_path, command) as server:
+        with connect(f"{server.ws_url}news") as ws:
+            assert json.loads(ws.recv())["readers"] == 1
+        server.wait_for_log("A reader left with code")
+
+
+def test_live_when_the_server_stops(tmp_path: Path) -> None:
+    with (
+        run_block(WEBSOCKETS, "websocket-live", tmp_path) as server,
+        connect(f"{server.ws_url}news") as ws,
+    ):
+        ws.recv()
+        server.stop()
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        assert "A reader left with code 1012." in server.log()
+
+
+def test_both(tmp_path: Path) -> None:
+    with (
+        run_block(WEBSOCKETS, "websocket-both", tmp_path) as server,
+        connect(f"{server.ws_url}counter") as ws,
+    ):
+        assert [ws.recv(), ws.recv()] == ["1", "2"]
+        ws.send("reset")
+        assert "1" in (ws.recv(), ws.recv())
+
+
+def test_broadcast(tmp_path: Path) -> None:
+    with (
+        run_block(WEBSOCKETS, "websocket-broadcast", tmp_path) as server,
+        connect(f"{server.ws_url}chat/Alice") as alice,
+    ):
+        assert alice.recv() == "Alice is here."
+        with connect(f"{server.ws_url}chat?name=Bob") as bob:
+            bob.send("Hello")
+            assert [bob.recv(), bob.recv()] == ["Bob is here.", "Bob: Hello"]
+        assert [alice.recv() for _ in range(3)] == ["Bob is here.", "Bob: Hello", "Bob has left."]
 
 
 def test_a_handler_that_never_accepts_is_refused(tmp_path: Path) -> None:

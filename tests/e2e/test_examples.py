@@ -202,3 +202,12 @@ def test_chat_refuses(visit: Visit) -> None:
         page.get_by_role("button", name="Enter").click()
         expect(page.get_by_role("status")).to_have_text("Please give a name.")
         expect(page.get_by_label("Your name")).to_be_focused()
+
+
+def test_chat_without_the_internet(visit: Visit) -> None:
+    with serve(EXAMPLES / "socketio") as server:
+        visitor = visit(server.url)
+        visitor.expect_error("a request to https://cdn.jsdelivr.net/npm/socket.io-client")  # It was refused.
+        visitor.expect_error("Failed to load resource")
+        expect(visitor.page.get_by_role("alert")).to_contain_text("could not load the Socket.IO client")
+        expect(visitor.page.locator("form:visible")).to_have_count(0)

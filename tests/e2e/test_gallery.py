@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
+from types import ModuleType
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import expect
@@ -25,9 +31,42 @@ def test_from_a_page_to_the_running_example(built_docs: Path, visit: Visit) -> N
         page = visit(server.url).page
         for name in NAMES:
             page.goto(f"{server.url}examples/{name}/index.html")
-            page.get_by_role("link", name="Open it live").click()
-            expect(page).to_have_url(f"{server.url}live/{name}/")
-            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            with page.context.expect_page() as opened:
+                page.get_by_role("link", name="Open it live").click()
+            expect(opened.value).to_have_url(f"{server.url}live/{name}/")
+            expect(opened.value.get_by_role("heading", level=1)).to_be_visible()
+            opened.value.close()
+            expect(page).to_have_url(f"{server.url}examples/{name}/index.html")  # The docs are still there.
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("", None, 200),
+        ("_static/favicon.svg", None, 200),
+        ("favicon.ico", None, 404),
+        ("examples/ecco/", None, 404),
+        ("live/ecco/", None, 404),
+        ("live/echo/nothing", None, 404),
+        ("", b"", 405),
+        ("index.html", b"", 405),
+    ],
+)
+def test_what_the_docs_answer(path: str, body: bytes | None, status: int, built_docs: Path) -> None:
+    """A typo and a POST are answered, and ``serve`` finds no traceback."""
+    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+        try:
+            answer = urlopen(server.url + path, body)
+        except HTTPError as error:
+            answer = error
+        with answer:
+            assert answer.status == status
+
+
+def test_the_pages_name_their_icon(built_docs: Path) -> None:
+    """So that a browser does not ask for one that is not there."""
+    for page in ("index.html", "tutorial/websockets.html"):
+        assert 'rel="icon"' in (built_docs / page).read_text(encoding="utf-8")
 
 
 def test_an_address_without_the_slash(built_docs: Path, visit: Visit) -> None:
@@ -52,6 +91,34 @@ def test_ctrl_c_ends_it(built_docs: Path, visit: Visit) -> None:
     with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
         expect(visit(f"{server.url}live/echo/").page.get_by_role("status")).to_have_text("Connected")
         assert server.stop(signal.SIGINT) == 0
+
+
+@pytest.fixture
+def gallery() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_usual_port_is_not_the_reader_s(gallery: ModuleType) -> None:
+    pages = (ROOT / "docs" / "examples" / "index.rst").read_text(encoding="utf-8")
+    assert gallery.PORT != 8000  # The gallery and an app of the reader's run side by side.
+    assert f"http://127.0.0.1:{gallery.PORT}/" in pages
+
+
+def test_a_port_that_is_taken(gallery: ModuleType) -> None:
+    taken = socket.socket()
+    with closing(taken):
+        with suppress(OSError):  # Somebody else may have it: all the better.
+            taken.bind(("127.0.0.1", gallery.PORT))
+            taken.listen()
+        with closing(gallery.listen(None, None)) as sock:
+            assert sock.getsockname()[1] != gallery.PORT
+        with pytest.raises(OSError, match="in use"):
+            gallery.listen(gallery.PORT, None)
 
 
 def test_docs_that_are_not_built(tmp_path: Path) -> None:

@@ -100,6 +100,71 @@ def test_arguments(run_block: RunBlock, visit: Visit) -> None:
         visitor.expect_console("/me Ahoy, visitor 1!", "/me?visitor=99 Ahoy, visitor 1!")
 
 
+def test_json(run_block: RunBlock, visit: Visit) -> None:
+    with run_block("websocket-json") as server:
+        visitor = visit(server.url)
+        paste(visitor, "websocket-json-console")
+        visitor.expect_console("{sum: 6.5}", "{error: Send a list of numbers.}")
+        for message in ("3", '["a"]', "[1e308, 1e308]", '{"a": 1}'):
+            said = visitor.talk("sum", message)
+            assert said["received"] == ['{"error":"Send a list of numbers."}']
+            assert said["code"] == 1000
+
+
+def test_live(run_block: RunBlock, visit: Visit) -> None:
+    """The handler sleeps for a minute when its reader leaves; the test does not."""
+    with run_block("websocket-live") as server:
+        alice, bob = visit(server.url), visit(server.url)
+        paste(alice, "websocket-live-console")
+        alice.page.wait_for_event("console")
+        paste(bob, "websocket-live-console")
+        bob.page.wait_for_event("console")
+        assert '"readers":1' in alice.console[0]
+        assert '"readers":2' in bob.console[0]
+        alice.page.evaluate("socket.close()")
+        server.wait_for_log("A reader left with code 1005.")
+        bob.page.evaluate("socket.onclose = (event) => console.log('closed with', event.code)")
+        server.stop()
+        bob.expect_console("closed with 1012")
+        server.wait_for_log("A reader left with code 1012.")
+        server.start()
+
+
+def test_both(run_block: RunBlock, visit: Visit) -> None:
+    with run_block("websocket-both") as server:
+        visitor = visit(server.url)
+        paste(visitor, "websocket-both-console")
+        visitor.expect_console("1", "2")
+        visitor.page.evaluate("socket.send('reset')")
+        while visitor.console.count("1") < 2:
+            visitor.page.wait_for_event("console")
+
+
+def test_broadcast(run_block: RunBlock, visit: Visit) -> None:
+    with run_block("websocket-broadcast") as server:
+        alice, bob = visit(server.url), visit(server.url)
+        paste(alice, "websocket-broadcast-console")
+        alice.expect_console("Alice is here.")
+        paste(bob, "websocket-broadcast-console")
+        bob.expect_console("Alice is here.")
+        alice.page.evaluate("socket.send('Hello')")
+        for visitor in (alice, bob):
+            visitor.expect_console("Alice: Hello")
+        alice.page.evaluate("socket.close()")
+        bob.expect_console("Alice has left.")
+
+
+@pytest.mark.parametrize("name", ["socketio-mounted", "socketio-wrapped"])
+def test_socketio_without_the_internet(name: str, run_block: RunBlock, visit: Visit) -> None:
+    with run_block(name) as server:
+        visitor = visit(server.url)
+        visitor.expect_error("a request to https://cdn.jsdelivr.net/npm/socket.io-client")  # It was refused.
+        visitor.expect_error("Failed to load resource")
+        expect(visitor.page.locator("body")).to_have_text(
+            "The Socket.IO client could not be loaded from the internet."
+        )
+
+
 @pytest.mark.usefixtures("npm_packages")
 @pytest.mark.parametrize("name", ["socketio-mounted", "socketio-wrapped"])
 def test_socketio(name: str, run_block: RunBlock, visit: Visit) -> None:

@@ -1,0 +1,125 @@
+"""Header fields and cookies, to and from bytes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from micropie.headers import decode_headers, encode_headers, find_header, format_cookie, parse_cookies
+
+
+@pytest.mark.parametrize(
+    ("fields", "encoded"),
+    [
+        ([], []),
+        ([("X-Name", "value")], [(b"x-name", b"value")]),
+        ({"X-Name": "value"}, [(b"x-name", b"value")]),
+        ([("A", "1"), ("a", "2")], [(b"a", b"1"), (b"a", b"2")]),
+        ([("A", "")], [(b"a", b"")]),
+        ([("A", "tab\tand ä")], [(b"a", b"tab\tand \xe4")]),
+        ([("!#$%&'*+-.^_`|~09Az", "")], [(b"!#$%&'*+-.^_`|~09az", b"")]),
+    ],
+)
+def test_fields_are_encoded(fields: Any, encoded: list[tuple[bytes, bytes]]) -> None:
+    assert encode_headers(fields) == encoded
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "a:", "ä", "a\n", "a\r\nb: c", "\0"])
+def test_a_name_that_is_no_token_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match="not a header name"):
+        encode_headers([(name, "value")])
+
+
+@pytest.mark.parametrize("character", [*map(chr, range(9)), *map(chr, range(10, 32)), "\x7f"], ids=repr)
+def test_a_control_character_is_an_error(character: str) -> None:
+    for value in (character, f"a{character}b"):
+        with pytest.raises(ValueError, match="the header X has control characters"):
+            encode_headers([("X", value)])
+
+
+@pytest.mark.parametrize("value", ["€", "\u2028", "\ud800", "\u010a"])
+def test_a_character_outside_latin_1_is_an_error(value: str) -> None:
+    with pytest.raises(ValueError, match="the header X has characters outside latin-1"):
+        encode_headers([("X", value)])
+
+
+def test_repeated_fields_are_joined() -> None:
+    fields = [(b"Accept", b"a"), (b"accept", b"b"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"x", b"\xe4")]
+    joined = decode_headers({"headers": fields})
+    assert joined == {"accept": "a, b", "cookie": "a=1; b=2", "x": "ä"}
+
+
+def test_one_field_is_found() -> None:
+    scope = {"headers": [(b"a", b"1"), (b"b", b"2"), (b"b", b"3")]}
+    assert find_header(scope, b"b") == b"2"
+    assert find_header(scope, b"c") is None
+
+
+@pytest.mark.parametrize(
+    ("header", "cookies"),
+    [
+        ("", {}),
+        ("a=1", {"a": "1"}),
+        ("a=1; b=2", {"a": "1", "b": "2"}),
+        ("a=1;b=2;", {"a": "1", "b": "2"}),
+        (" a = 1 ; b=2", {"a": "1", "b": "2"}),
+        ("a=1=2", {"a": "1=2"}),
+        ("a=", {"a": ""}),
+        ('a="1"', {"a": "1"}),
+        ("a", {}),
+        ("a; b=2", {"b": "2"}),
+        ("a=first; a=second", {"a": "first"}),
+    ],
+)
+def test_cookies_are_parsed(header: str, cookies: dict[str, str]) -> None:
+    assert parse_cookies(header) == cookies
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cookie"),
+    [
+        ({}, "n=v; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        ({"path": "/a"}, "n=v; Path=/a; HttpOnly; Secure; SameSite=Lax"),
+        ({"max_age": 60}, "n=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax"),
+        ({"max_age": 0}, "n=v; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"),
+        ({"domain": "example.com"}, "n=v; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"),
+        ({"secure": False, "httponly": False}, "n=v; Path=/; SameSite=Lax"),
+        ({"samesite": "strict"}, "n=v; Path=/; HttpOnly; Secure; SameSite=Strict"),
+        ({"samesite": "none"}, "n=v; Path=/; HttpOnly; Secure; SameSite=None"),
+        (
+            {"expires": datetime(2026, 1, 31, 12, tzinfo=UTC), "httponly": False, "secure": False},
+            "n=v; Path=/; Expires=Sat, 31 Jan 2026 12:00:00 GMT; SameSite=Lax",
+        ),
+    ],
+)
+def test_a_cookie_is_formatted(arguments: dict[str, Any], cookie: str) -> None:
+    assert format_cookie("n", "v", **arguments) == cookie
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "arguments", "words"),
+    [
+        ("", "v", {}, "not a cookie name"),
+        ("a b", "v", {}, "not a cookie name"),
+        ("a=b", "v", {}, "not a cookie name"),
+        ("a;b", "v", {}, "not a cookie name"),
+        *(
+            ("n", value, {}, "must be encoded first")
+            for value in ("a b", "a;b", "a,b", 'a"', "a\\", "ä", "\n")
+        ),
+        ("n", "v", {"path": "/;x"}, "path or domain"),
+        ("n", "v", {"path": "/\r\nX: y"}, "path or domain"),
+        ("n", "v", {"path": "/ä"}, "path or domain"),
+        ("n", "v", {"domain": "a;b"}, "path or domain"),
+        ("n", "v", {"samesite": "Lax"}, "samesite is 'lax', 'strict' or 'none', not 'Lax'"),
+        ("n", "v", {"samesite": "none", "secure": False}, "only together with secure=True"),
+        ("n", "v", {"expires": datetime(2026, 1, 31, tzinfo=timezone(timedelta(hours=1)))}, "UTC"),
+    ],
+)
+def test_a_cookie_that_browsers_would_misread_is_an_error(
+    name: str, value: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        format_cookie(name, value, **arguments)

@@ -1,0 +1,480 @@
+"""Other ASGI apps below a prefix: what they get, and what the parent still does for them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    WebSocket,
+    WebSocketMiddleware,
+)
+from tests.driver import Client, handshake, http, websocket
+
+SECRET = "the secret that no client may see"
+ID = "a-session-that-the-client-knows"
+COOKIE = [("Cookie", f"session_id={ID}")]
+
+
+class Raw:
+    """A raw ASGI app that does what its script says, one message or event after the other."""
+
+    def __init__(self, *script: Any) -> None:
+        self.script = script
+        self.scopes: list[Any] = []
+        self.received: list[Any] = []
+        self.reached = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        for step in self.script:
+            if isinstance(step, BaseException):
+                raise step
+            if step == "receive":
+                self.received.append(await receive())
+                self.reached.set()
+            else:
+                await send(step)
+
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"x-child", b"\xe4"), (b"A", b"1")]}
+END = {"type": "http.response.body", "body": b"child"}
+HELLO = [START, END]
+ACCEPT = {"type": "websocket.accept"}
+CLOSE = {"type": "websocket.close", "code": 4000, "reason": "child"}
+TEXT = {"type": "websocket.send", "text": "child"}
+
+
+class Child(App):
+    async def index(self, name: str = "-") -> Any:
+        return [name, self.request.scope["root_path"], self.request.path]
+
+    async def page(self, name: str) -> Any:
+        return [name, self.request.scope["root_path"], self.request.path]
+
+    async def put(self, value: str) -> str:
+        self.request.session["child"] = value
+        return "stored"
+
+    async def ws_echo(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            await ws.send(message)
+
+    async def ws_where(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json([self.request.scope["root_path"], self.request.path])
+
+
+class Parent(App):
+    def __init__(self, **mounts: Any) -> None:
+        super().__init__()
+        for prefix, app in mounts.items():
+            self.mount("/" + prefix.replace("__", "/"), app)
+
+    async def index(self, *segments: str) -> str:
+        return f"parent {'/'.join(segments)}"
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("parent")
+
+
+# --- which app, which scope -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "//", "admin", "admin/", None, 5])
+def test_a_prefix_begins_with_a_slash(prefix: Any) -> None:
+    with pytest.raises(ValueError, match="a prefix looks like '/admin', not"):
+        App().mount(prefix, Child())
+
+
+@pytest.mark.parametrize("app", [None, "app", Child])
+def test_an_app_is_an_instance_that_can_be_called(app: Any) -> None:
+    with pytest.raises(TypeError, match=r"mount\(\) takes an ASGI app, such as an instance of App, not"):
+        App().mount("/admin", app)
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "child_path", "child_root"),
+    [
+        ("/a", "", "/a", "/a"),
+        ("/a/", "", "/a/", "/a"),
+        ("/a/b", "", "/a/b", "/a"),
+        ("/a/b c/ä", "", "/a/b c/ä", "/a"),
+        ("/root/a/b", "/root", "/root/a/b", "/root/a"),
+        ("/root/a/b", "/root/", "/root/a/b", "/root/a"),
+        # A server that leaves the root path out of the path.
+        ("/a/b", "/root", "/root/a/b", "/root/a"),
+        ("/a/b", None, "/a/b", "/a"),
+        ("/ab", "", None, None),
+        ("/A", "", None, None),
+        ("/", "", None, None),
+        ("/x/a", "", None, None),
+        ("/roota/b", "/root", None, None),
+    ],
+)
+async def test_a_child_gets_the_full_path_and_its_prefix_in_root_path(
+    path: str, root_path: str | None, child_path: str | None, child_root: str | None
+) -> None:
+    child = Raw(*HELLO)
+    answer = await http(Parent(a=child), path, root_path=root_path)
+    if child_path is None:
+        assert (answer.text.startswith("parent"), child.scopes) == (True, [])
+        return
+    [scope] = child.scopes
+    assert (scope["path"], scope["root_path"]) == (child_path, child_root)
+    assert answer.text == "child"
+
+
+async def test_a_child_gets_everything_else_unchanged() -> None:
+    child = Raw("receive", *HELLO)
+    await http(Parent(a=child), "/a/b?x=1", "POST", headers=[("X-Name", "v")], body=b"body", state={"key": 1})
+    [scope] = child.scopes
+    assert (scope["method"], scope["query_string"], scope["state"]) == ("POST", b"x=1", {"key": 1})
+    assert (b"x-name", b"v") in scope["headers"]
+    assert child.received == [{"type": "http.request", "body": b"body", "more_body": False}]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("/a", "short"), ("/a/x", "short"), ("/a/b", "long"), ("/a/b/c", "long"), ("/a/bc", "short")],
+)
+async def test_the_longest_prefix_counts(path: str, text: str) -> None:
+    short, long = ([START, {**END, "body": name.encode()}] for name in ("short", "long"))
+    for app in (Parent(a=Raw(*short), a__b=Raw(*long)), Parent(a__b=Raw(*long), a=Raw(*short))):
+        assert (await http(app, path)).text == text
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path", "answer"),
+    [
+        ("/a", None, ["-", "/a", "/a"]),
+        ("/a/", None, ["-", "/a", "/a/"]),
+        ("/a/x", None, ["x", "/a", "/a/x"]),
+        ("/a/page/x", None, ["x", "/a", "/a/page/x"]),
+        ("/a/page/x/", None, ["x", "/a", "/a/page/x/"]),
+        ("/a/page/x/y", b"/a/page/x%2Fy", ["x/y", "/a", "/a/page/x/y"]),
+        ("/a/b/page/x", None, ["x", "/a/b", "/a/b/page/x"]),
+        ("/a/b", None, ["-", "/a/b", "/a/b"]),
+    ],
+)
+async def test_a_micropie_app_can_be_a_child_and_have_children(
+    path: str, raw_path: bytes | None, answer: Any
+) -> None:
+    child = Child()
+    child.mount("/b", Child())
+    more = {} if raw_path is None else {"raw_path": raw_path}
+    assert (await http(Parent(a=child), path, **more)).json == answer
+
+
+async def test_a_prefix_hides_the_route_of_its_name() -> None:
+    class Both(Parent):
+        async def a(self) -> str:
+            return "route"
+
+    assert (await http(Both(a=Raw(*HELLO)), "/a")).text == "child"
+
+
+# --- hooks ----------------------------------------------------------------------------------------------
+
+
+class Hook(HttpMiddleware):
+    def __init__(self, log: list[str], before: Any = None, after: Any = None) -> None:
+        self.log, self.before, self.after = log, before, after
+
+    async def before_request(self, request: Any) -> Any:
+        self.log.append("before")
+        if isinstance(self.before, Exception):
+            raise self.before
+        return self.before(request) if callable(self.before) else self.before
+
+    async def after_request(self, request: Any, status_code: int, body: Any, headers: Any) -> Any:
+        self.log.append(f"after {status_code}")
+        if isinstance(self.after, Exception):
+            raise self.after
+        return self.after(headers) if callable(self.after) else self.after
+
+
+async def test_before_hooks_come_first() -> None:
+    child, log = Raw(*HELLO), []
+    app = Parent(a=child)
+    for before, status in (({"status_code": 401}, 401), (HTTPError(403), 403), (ValueError(SECRET), 500)):
+        app.middlewares[:] = [Hook(log, before)]
+        assert (await http(app, "/a")).status == status
+    assert child.scopes == []
+
+
+@pytest.mark.parametrize(
+    ("after", "status", "body", "headers"),
+    [
+        (None, 200, b"child", {"x-child": "ä", "a": "1"}),
+        ({"status_code": 201}, 201, b"child", {"x-child": "ä"}),
+        ({"headers": [("X-Hook", "h")]}, 200, b"child", {"x-hook": "h"}),
+        (lambda headers: headers.append(("X-Hook", "h")), 200, b"child", {"x-child": "ä", "x-hook": "h"}),
+        ({"body": "other"}, 200, b"other", {"content-length": "5"}),
+        ({"body": ""}, 200, b"", {"content-length": "0"}),
+        ({"body": {"a": 1}, "status_code": 418}, 418, b'{"a":1}', {"content-type": "application/json"}),
+        (HTTPError(402), 402, b"402 Payment Required", {}),
+        (ValueError(SECRET), 500, b"500 Internal Server Error", {}),
+        ({"headers": [("X", "\n")]}, 500, b"500 Internal Server Error", {}),
+    ],
+)
+async def test_an_after_hook_can_change_a_childs_answer(
+    after: Any, status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    log: list[str] = []
+    app = Parent(a=Raw(*HELLO))
+    app.middlewares += [Hook(log, after=after)]
+    answer = await http(app, "/a")
+    assert (answer.status, answer.body, answer.complete) == (status, body, True)
+    assert headers.items() <= answer.headers.items()
+    assert log == ["before", "after 200"]
+
+
+# --- children that fail ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "complete", "line"),
+    [
+        ([ValueError(SECRET)], 500, True, "error while answering /a"),
+        (["receive", ValueError(SECRET)], 500, True, "error while answering /a"),
+        ([], 500, True, "the app mounted for /a sent no answer"),
+        ([START, ValueError(SECRET)], 200, False, "the app mounted for /a failed while it was answering"),
+        ([START], 200, False, None),
+        ([*HELLO, ValueError(SECRET)], 200, True, "the app mounted for /a failed while it was answering"),
+    ],
+)
+async def test_a_child_that_fails(
+    script: list[Any], status: int, complete: bool, line: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[str] = []
+    app = Parent(a=Raw(*script))
+    app.middlewares += [Hook(log)]
+    answer = await http(app, "/a")
+    assert (answer.status, answer.complete) == (status, complete)
+    assert SECRET not in answer.text
+    assert log == ["before", f"after {status}"]
+    assert (line in caplog.text) if line else caplog.records == []
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_after_hooks_run_when_the_server_cancels_a_child(started: bool) -> None:
+    log: list[str] = []
+    child = Raw(*([START] if started else []), "receive", "receive", *HELLO)
+    app = Parent(a=child)
+    app.middlewares += [Hook(log)]
+    task = asyncio.create_task(http(app, "/a"))
+    await child.reached.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert log == ["before", f"after {200 if started else 500}"]
+
+
+# --- the parent's session -------------------------------------------------------------------------------
+
+
+async def test_the_session_of_the_parent_is_saved_and_its_cookie_joins_the_childs() -> None:
+    def remember(request: Any) -> None:
+        request.session["parent"] = 1
+
+    app = Parent(a=Child())
+    app.middlewares += [Hook([], remember)]
+    app._mounts[0].app._session_cookie = app._session_cookie._replace(name="child_id")  # type: ignore[attr-defined]
+    answer = await http(app, "/a/put/x")
+    names = sorted(cookie.partition("=")[0] for cookie in answer.cookies)
+    assert names == ["child_id", "session_id"]
+    parents = next(cookie for cookie in answer.cookies if cookie.startswith("session_id="))
+    assert await app.session_backend.load(parents.partition("=")[2].partition(";")[0]) == {"parent": 1}
+
+
+async def test_a_session_that_parent_and_child_share() -> None:
+    app, child = Parent(), Child()
+    app.session_backend = child.session_backend = InMemorySessionBackend()
+    app.mount("/a", child)
+    await app.session_backend.save(ID, {"user": "alice"}, 60)
+    await http(app, "/a/put/x", headers=COOKIE)
+    assert await app.session_backend.load(ID) == {"user": "alice", "child": "x"}
+
+
+async def test_a_save_that_fails_takes_the_place_of_the_childs_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Failing(InMemorySessionBackend):
+        async def update(self, *arguments: Any) -> None:
+            raise OSError(SECRET)
+
+    app = Parent(a=Raw(*HELLO))
+    app.session_backend = Failing()
+    await app.session_backend.save(ID, {"user": "alice"}, 60)
+    answer = await http(app, "/a", headers=COOKIE)
+    assert (answer.status, answer.text, answer.complete) == (500, "500 Internal Server Error", True)
+    assert SECRET in caplog.text
+
+
+# --- WebSockets -----------------------------------------------------------------------------------------
+
+
+async def test_a_child_gets_websockets_too() -> None:
+    async with websocket(Parent(a=Child()), "/a/echo") as client:
+        client.send("text")
+        client.send(b"bytes")
+    assert client.messages == ["text", b"bytes"]
+    assert (await handshake(Parent(a=Child()), "/a/where")).messages == ['["/a","/a/where"]']
+    assert (await handshake(Parent(a=Child()), "/a/nothing")).refusal == 404
+    assert (await handshake(Parent(a=Child()), "/")).messages == ["parent"]
+
+
+async def test_a_child_gets_the_whole_connection() -> None:
+    child = Raw("receive", ACCEPT, "receive", CLOSE)
+    async with websocket(Parent(a=child), "/a/b", leave=False) as client:
+        client.send("x")
+    assert [message["type"] for message in child.received] == ["websocket.connect", "websocket.receive"]
+    assert client.close == (4000, "child")
+    assert (child.scopes[0]["path"], child.scopes[0]["root_path"]) == ("/a/b", "/a")
+
+
+async def test_the_origin_is_checked_before_a_child_is_asked() -> None:
+    child = Raw("receive", ACCEPT, CLOSE)
+    client = await handshake(Parent(a=child), "/a", headers=[("Origin", "https://evil.example")])
+    assert (client.refusal, child.scopes) == (403, [])
+
+
+class WebSocketHook(WebSocketMiddleware):
+    def __init__(self, log: list[str], before: Any = None, after: Any = None) -> None:
+        self.log, self.before, self.after = log, before, after
+
+    async def before_websocket(self, request: Any) -> Any:
+        self.log.append("before")
+        return self.before(request) if callable(self.before) else self.before
+
+    async def after_websocket(self, request: Any) -> None:
+        self.log.append("after")
+        if self.after is not None:
+            raise self.after
+
+
+async def test_a_before_hook_can_refuse_what_a_child_would_accept() -> None:
+    child = Raw("receive", ACCEPT, CLOSE)
+    app = Parent(a=child)
+    app.ws_middlewares += [WebSocketHook([], {"status_code": 401})]
+    assert (await handshake(app, "/a")).refusal == 401
+    assert child.scopes == []
+
+
+@pytest.mark.parametrize("extension", [True, False])
+@pytest.mark.parametrize(
+    ("script", "refusal", "close", "line"),
+    [
+        (["receive", ACCEPT, TEXT, CLOSE], None, (4000, "child"), None),
+        (["receive", CLOSE], 403, (4000, "child"), None),
+        ([ValueError(SECRET)], 500, None, "error in the handler for /a"),
+        (["receive", ValueError(SECRET)], 500, None, "error in the handler for /a"),
+        ([], 403, None, None),
+        (["receive", ACCEPT, ValueError(SECRET)], None, (1011, ""), "the app mounted for /a failed"),
+        (["receive", ACCEPT, TEXT, ValueError(SECRET)], None, (1011, ""), "the app mounted for /a failed"),
+        (
+            ["receive", ACCEPT, CLOSE, ValueError(SECRET)],
+            None,
+            (4000, "child"),
+            "the app mounted for /a failed",
+        ),
+        (["receive", CLOSE, ValueError(SECRET)], 403, (4000, "child"), "the app mounted for /a failed"),
+    ],
+)
+async def test_how_a_childs_websocket_ends(
+    script: list[Any],
+    refusal: int | None,
+    close: Any,
+    line: str | None,
+    extension: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log: list[str] = []
+    app = Parent(a=Raw(*script))
+    app.ws_middlewares += [WebSocketHook(log)]
+    client = await handshake(app, "/a", extension=extension)
+    assert client.refusal == (refusal if extension or refusal is None else 403)
+    assert client.close == (close if extension or close else (1000, ""))
+    assert log == ["before", "after"]
+    assert (line in caplog.text) if line else caplog.records == []
+
+
+async def test_a_child_whose_client_left_ends_in_good_order(caplog: pytest.LogCaptureFixture) -> None:
+    async with websocket(Parent(a=Raw("receive", ACCEPT, "receive", TEXT)), "/a") as client:
+        await client.next()
+        client.fail_sends = OSError("gone")
+    assert [message["type"] for message in client.sent][:2] == ["websocket.accept", "websocket.send"]
+    assert client.refusal is None
+
+
+async def test_an_error_after_a_child_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    app = Parent(a=Raw("receive", ACCEPT, CLOSE))
+    app.ws_middlewares += [WebSocketHook([], after=ValueError(SECRET))]
+    client = await handshake(app, "/a")
+    assert client.close == (4000, "child")
+    assert "error around the app mounted for /a" in caplog.text
+    assert SECRET in caplog.text
+
+
+async def test_the_session_of_the_parent_is_saved_around_a_websocket() -> None:
+    def remember(request: Any) -> None:
+        request.session["parent"] = 1
+
+    app = Parent(a=Child())
+    app.ws_middlewares += [WebSocketHook([], remember)]
+    await app.session_backend.save(ID, {"user": "alice"}, 60)
+    client: Client
+    async with websocket(app, "/a/echo", headers=COOKIE) as client:
+        await client.next()
+    assert await app.session_backend.load(ID) == {"user": "alice", "parent": 1}
+
+
+# --- an app that a middleware chooses -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("subpath", "mount_path", "root_path", "answer"),
+    [
+        ("/page/x", "", "", ["x", "", "/page/x"]),
+        ("page/x", "", "", ["x", "", "/page/x"]),
+        ("/page/x", "/tenant", "", ["x", "/tenant", "/tenant/page/x"]),
+        ("page/x", "tenant/", "", ["x", "/tenant", "/tenant/page/x"]),
+        ("/page/x", "/tenant", "/root", ["x", "/root/tenant", "/root/tenant/page/x"]),
+        ("/page/x", "", "/root/", ["x", "/root", "/root/page/x"]),
+        ("/", "/tenant", "", ["-", "/tenant", "/tenant/"]),
+        (None, None, "", ["-", "", "/"]),
+    ],
+)
+async def test_a_middleware_chooses_an_app(
+    subpath: str | None, mount_path: str | None, root_path: str, answer: Any
+) -> None:
+    def choose(request: Any) -> None:
+        request._subapp = Child()
+        if subpath is not None:
+            request._subapp_path = subpath
+            request._subapp_mount_path = mount_path
+
+    app = Parent(a=Raw(*HELLO))
+    app.middlewares += [Hook([], choose)]
+    got = await http(app, "/a/b/c", root_path=root_path, raw_path=b"/a/b%2Fc")
+    assert got.json == answer
+
+
+async def test_a_middleware_chooses_an_app_for_a_websocket() -> None:
+    def choose(request: Any) -> None:
+        request._subapp = Child()
+        request._subapp_path = "where"
+        request._subapp_mount_path = "tenant"
+
+    app = Parent()
+    app.ws_middlewares += [WebSocketHook([], choose)]
+    assert (await handshake(app, "/")).messages == ['["/tenant","/tenant/where"]']

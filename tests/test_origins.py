@@ -1,0 +1,235 @@
+"""Which pages may open a WebSocket, and under which names the app answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App, WebSocket
+from micropie.origins import is_loopback, parse_origin, same_host
+from tests.driver import handshake, http
+
+
+class Site(App):
+    async def index(self) -> str:
+        return "index"
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+
+
+OWN = [
+    ("https://example.com", "example.com"),
+    ("https://example.com", "example.com:443"),
+    ("https://example.com:443", "example.com"),
+    ("http://example.com", "example.com:80"),
+    # The scheme is not compared, but it says which port is meant.
+    ("http://example.com", "example.com"),
+    ("https://example.com:8000", "example.com:8000"),
+    ("http://example.com:8000", "example.com:8000"),
+    ("HTTPS://EXAMPLE.com", "Example.COM"),
+    ("https://xn--bcher-kva.example", "XN--BCHER-KVA.example"),
+    ("http://192.0.2.1:8000", "192.0.2.1:8000"),
+    ("http://[2001:db8::1]", "[2001:db8::1]"),
+    ("http://[2001:DB8::1]:8000", "[2001:db8::1]:8000"),
+    ("http://localhost:8000", "127.0.0.1:8000"),
+    ("http://127.0.0.1:8000", "localhost:8000"),
+    ("http://[::1]:8000", "localhost:8000"),
+    ("http://localhost:8000", "[::1]:8000"),
+    ("http://localhost", "127.0.0.1"),
+]
+
+FOREIGN = [
+    ("https://evil.example", "example.com"),
+    ("https://example.com.evil.example", "example.com"),
+    ("https://evil-example.com", "example.com"),
+    ("https://sub.example.com", "example.com"),
+    ("https://example.com", "sub.example.com"),
+    ("https://example.com:8000", "example.com"),
+    ("https://example.com", "example.com:8000"),
+    ("https://example.com", "example.com:80"),
+    ("http://example.com", "example.com:443"),
+    ("http://localhost:3000", "localhost:8000"),
+    ("http://localhost:3000", "127.0.0.1:8000"),
+    ("http://localhost", "example.com"),
+    ("http://localhost.evil.example:8000", "localhost:8000"),
+    ("http://127.0.0.1.evil.example:8000", "127.0.0.1:8000"),
+    ("http://[2001:db8::2]", "[2001:db8::1]"),
+    ("http://2001:db8::1", "[2001:db8::1]"),
+    ("null", "null"),
+    ("null", "example.com"),
+    ("", "example.com"),
+    ("example.com", "example.com"),
+    ("//example.com", "example.com"),
+    ("https://", ""),
+    ("https://example.com", ""),
+    ("https://example.com/", "example.com"),
+    ("https://example.com/path", "example.com"),
+    ("https://example.com?", "example.com"),
+    ("https://example.com#", "example.com"),
+    ("https://example.com@evil.example", "example.com"),
+    ("https://evil.example@example.com", "example.com"),
+    ("https://evil.example:443@example.com", "example.com"),
+    ("https://example.com:", "example.com"),
+    ("https://example.com:port", "example.com"),
+    ("https://example.com:0000443", "example.com"),
+    ("https://example.com https://evil.example", "example.com"),
+    ("https://example.com, https://evil.example", "example.com"),
+    ("https://example.com\t", "example.com"),
+    ("chrome-extension://example.com", "example.com"),
+    ("file://", "example.com"),
+    ("https://example.com", "evil.example@example.com"),
+    ("https://example.com", "example.com/"),
+    ("https://example.com", "example.com:443:443"),
+]
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "own"),
+    [*((*pair, True) for pair in OWN), *((*pair, False) for pair in FOREIGN)],
+)
+async def test_only_the_apps_own_pages_open_its_websockets(origin: str, host: str, own: bool) -> None:
+    client = await handshake(Site(), headers=[("Origin", origin), ("Host", host)])
+    assert (client.accepted, client.refusal) == ((True, None) if own else (False, 403))
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "own"),
+    [
+        (["public.example"], True),
+        (["Public.Example:443"], True),
+        (["public.example, internal"], True),
+        (["internal,public.example"], True),
+        (["internal", "public.example"], True),
+        (["evil.example"], False),
+        (["public.example:8000"], False),
+        ([""], False),
+        ([], False),
+    ],
+)
+async def test_a_proxy_can_name_the_public_host(forwarded: list[str], own: bool) -> None:
+    fields = [("X-Forwarded-Host", host) for host in forwarded]
+    headers = [("Origin", "https://public.example"), ("Host", "internal:8000"), *fields]
+    assert (await handshake(Site(), headers=headers)).accepted is own
+
+
+async def test_a_program_that_is_no_browser_sends_no_origin() -> None:
+    assert (await handshake(Site())).accepted
+
+
+async def test_origins_do_not_matter_to_http() -> None:
+    assert (await http(Site(), headers=[("Origin", "https://evil.example")])).text == "index"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "accepted"),
+    [
+        (["https://a.example"], "https://a.example", True),
+        (["https://a.example"], "HTTPS://A.example", True),
+        (["https://A.example/"], "https://a.example", True),
+        (["https://a.example:443"], "https://a.example", True),
+        (["http://a.example:80"], "http://a.example", True),
+        (["http://a.example:8000"], "http://a.example:8000", True),
+        (["chrome-extension://abc"], "chrome-extension://abc", True),
+        (["https://a.example"], "http://a.example", False),
+        (["https://a.example"], "https://a.example:8000", False),
+        (["https://a.example"], "https://b.a.example", False),
+        (["https://a.example", "https://b.example"], "https://b.example", True),
+        (["https://a.example"], "https://testserver", True),
+        (["https://a.example"], "null", False),
+        (["*"], "https://anything.example", True),
+        (["*"], "null", True),
+        (["*"], "not an origin", True),
+    ],
+)
+async def test_other_origins_can_be_allowed(allowed: list[str], origin: str, accepted: bool) -> None:
+    app = Site(allowed_origins=allowed)
+    assert (await handshake(app, headers=[("Origin", origin)])).accepted is accepted
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a.example",
+        "https://a.example/path",
+        "https://*.example",
+        "null",
+        "",
+        "https://",
+        "https://a b",
+        "https://bücher.example",
+    ],
+)
+def test_a_setting_that_no_browser_sends_is_an_error(value: str) -> None:
+    with pytest.raises(ValueError, match="an origin looks like 'https://example.com'"):
+        parse_origin(value)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "served"),
+    [
+        ([], "anything", True),
+        (["example.com"], "example.com", True),
+        (["Example.COM"], "example.com", True),
+        (["example.com"], "EXAMPLE.com:8000", True),
+        (["example.com:8000"], "example.com:8000", True),
+        (["example.com:8000"], "example.com", False),
+        (["example.com"], "evil.example", False),
+        (["example.com"], "sub.example.com", False),
+        (["*.example.com"], "sub.example.com", True),
+        (["*.example.com"], "a.b.example.com:8000", True),
+        (["*.example.com"], "example.com", False),
+        (["*.example.com"], "evilexample.com", False),
+        (["a.example", "b.example"], "b.example", True),
+        (["[::1]"], "[::1]:8000", True),
+        (["*"], "anything", True),
+        (["example.com"], "", False),
+        (["*"], "", False),
+        (["*"], "a@b", False),
+        (["example.com"], "example.com@evil.example", False),
+        (["example.com"], "example.com/", False),
+    ],
+)
+async def test_allowed_hosts_guard_the_name(allowed: list[str], host: str, served: bool) -> None:
+    app = Site(allowed_hosts=allowed)
+    assert (await http(app, headers=[("Host", host)])).status == (200 if served else 400)
+    client = await handshake(app, headers=[("Host", host)])
+    assert client.refusal == (None if served else 400)
+
+
+async def test_a_request_without_a_host_is_not_served_where_names_matter() -> None:
+    answers: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    await Site(allowed_hosts=["example.com"])(scope, receive, send)
+    assert answers[0]["status"] == 400
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("::1", True),
+        ("192.0.2.1", False),
+        ("example.com", False),
+        ("localhost.example.com", False),
+        ("", False),
+        ("0.0.0.0", False),
+    ],
+)
+def test_loopback_names(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_two_hosts_that_cannot_be_read_are_not_the_same() -> None:
+    assert not same_host("", "")
+    assert not same_host("null", "null")

@@ -1,0 +1,303 @@
+"""What a handler can ask of its request, and the flags of the session's cookie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import (
+    App,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    Request,
+    WebSocket,
+    WebSocketRequest,
+    current_request,
+)
+from micropie.requests import lazy, parse_query
+from tests.driver import Answer, handshake, http
+
+LOCAL = {"scheme": "http", "client": ("127.0.0.1", 50000)}
+
+
+class Site(App):
+    """``ask`` is called with the request, and what it returns is the answer."""
+
+    def __init__(self, ask: Any = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.ask = ask
+
+    async def index(self, *segments: str) -> Any:
+        return {"": self.ask(self.request)}
+
+    async def login(self) -> str:
+        self.request.session["user"] = "alice"
+        return "logged in"
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        assert isinstance(self.request, WebSocketRequest)
+        await ws.accept()
+        await ws.send_json(self.ask(self.request))
+
+    async def ws_login(self, ws: WebSocket) -> None:
+        self.request.session["user"] = "alice"
+        await ws.accept()
+
+
+def twice(request: Request) -> Any:
+    name = request.query("name")
+    request.query_params["name"] = ["changed"]
+    return [name, request.query("name")]
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer"),
+    [
+        (lambda request: request.path, "/a/b"),
+        (lambda request: request.path_params, ["a", "b"]),
+        (lambda request: request.query_params, {"name": ["1", "2"], "empty": [""]}),
+        (lambda request: request.query("name"), "1"),
+        (lambda request: request.query("empty", "default"), ""),
+        (lambda request: request.query("other"), None),
+        (lambda request: request.query("other", "default"), "default"),
+        (twice, ["1", "changed"]),
+        (lambda request: request.headers["x-name"], "ä, b"),
+        (lambda request: request.headers.get("other"), None),
+        (lambda request: request.cookies, {"one": "1", "two": "2"}),
+        (lambda request: request.scope["path"], "/a/b"),
+        (lambda request: request.session, {}),
+        (lambda request: request is current_request.get(), True),
+    ],
+)
+async def test_what_a_request_knows(ask: Any, answer: Any) -> None:
+    fields = [("X-Name", "ä"), ("Cookie", "one=1"), ("X-Name", "b"), ("Cookie", "two=2")]
+    got = await http(Site(ask), "/a/b?name=1&name=2&empty=", headers=fields)
+    assert got.json[""] == answer
+
+
+async def test_the_method_is_empty_for_a_websocket() -> None:
+    assert (await http(Site(lambda request: request.method), "/", "PATCH")).json[""] == "PATCH"
+    assert (await handshake(Site(lambda request: request.method))).messages == ['""']
+
+
+async def test_what_nobody_looks_at_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[Request] = []
+
+    class Site(App):
+        async def index(self) -> str:
+            requests.append(self.request)
+            return ""
+
+    await http(Site(), "/?a=1", headers=[("Cookie", "other=1")])
+    assert not {"headers", "query_params", "cookies"} & vars(requests[0]).keys()
+
+
+def test_a_lazy_attribute_is_computed_once_and_can_be_set() -> None:
+    computed = []
+
+    class Sample:
+        @lazy
+        def value(self) -> int:
+            """What it is."""
+            computed.append(self)
+            return 1
+
+    sample = Sample()
+    assert (sample.value, sample.value) == (1, 1)
+    assert computed == [sample]
+    sample.value = 2
+    assert sample.value == 2
+    assert isinstance(Sample.value, lazy)
+    assert Sample.value.__doc__ == "What it is."
+
+
+@pytest.mark.parametrize(
+    ("raw", "values"),
+    [
+        (b"", {}),
+        (b"a", {"a": [""]}),
+        (b"a=1&b=2&a=3", {"a": ["1", "3"], "b": ["2"]}),
+        (b"a=x+y%20z", {"a": ["x y z"]}),
+        (b"a=%C3%A4", {"a": ["ä"]}),
+        ("a=ä".encode(), {"a": ["ä"]}),
+        (b"a=%FF", {"a": ["\ufffd"]}),
+        (b"a=1;b=2", {"a": ["1;b=2"]}),
+        (b"a%5B%5D=1", {"a[]": ["1"]}),
+        (b"&".join([b"a"] * 1000), {"a": [""] * 1000}),
+    ],
+)
+def test_a_query_string_is_parsed(raw: bytes, values: dict[str, list[str]]) -> None:
+    assert parse_query(raw) == values
+
+
+async def test_more_than_a_thousand_parameters_are_refused() -> None:
+    target = "/?" + "&".join(["a"] * 1001)
+    answer = await http(Site(lambda request: request.query("a")), target)
+    assert (answer.status, answer.text) == (400, "400 Bad Request: more than 1000 query parameters")
+
+
+async def test_a_session_gets_a_new_id_only_with_an_http_answer(caplog: pytest.LogCaptureFixture) -> None:
+    client = await handshake(Site(lambda request: request.regenerate_session()))
+    assert client.close == (1011, "")
+    assert "a session gets a new id only with an HTTP answer" in caplog.text
+
+
+# --- the session's cookie -------------------------------------------------------------------------------
+
+
+async def login(app: App | None = None, host: str = "testserver", **scope: Any) -> Answer:
+    headers = [("Host", host), *scope.pop("headers", [])]
+    return await http(app or Site(), "/login", headers=headers, **scope)
+
+
+async def test_the_session_cookie() -> None:
+    [cookie] = (await login()).cookies
+    value, *attributes = cookie.split("; ")
+    assert value.startswith("session_id=")
+    assert len(value) > len("session_id=") + 40
+    assert attributes == ["Path=/", "Max-Age=28800", "HttpOnly", "Secure", "SameSite=Lax"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "root_path", "expected"),
+    [
+        ({"session_cookie": "sid"}, "", "sid=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=Lax"),
+        ({"session_timeout": 60}, "", "session_id=*; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax"),
+        ({}, "/app", "session_id=*; Path=/app; Max-Age=28800; HttpOnly; Secure; SameSite=Lax"),
+        ({}, "/my äpp", "session_id=*; Path=/my%20%C3%A4pp; Max-Age=28800; HttpOnly; Secure; SameSite=Lax"),
+        (
+            {"session_cookie": {"path": "/x", "domain": "example.com", "samesite": "strict"}},
+            "/app",
+            "session_id=*; Path=/x; Max-Age=28800; Domain=example.com; HttpOnly; Secure; SameSite=Strict",
+        ),
+        (
+            {"session_cookie": {"name": "sid", "samesite": "none"}},
+            "",
+            "sid=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=None",
+        ),
+    ],
+)
+async def test_settings_of_the_session_cookie(
+    settings: dict[str, Any], root_path: str, expected: str
+) -> None:
+    [cookie] = (await login(Site(**settings), root_path=root_path)).cookies
+    start, end = expected.split("*")
+    assert cookie.startswith(start)
+    assert cookie.endswith(end)
+
+
+@pytest.mark.parametrize("forced", [None, True, False])
+@pytest.mark.parametrize(
+    ("scheme", "client", "host", "fields", "secure", "warned"),
+    [
+        ("https", "192.0.2.1", "example.com", {}, True, False),
+        ("https", "127.0.0.1", "localhost", {}, True, False),
+        # Development: a browser and a server on one machine.
+        ("http", "127.0.0.1", "localhost:8000", {}, False, False),
+        ("http", "127.0.0.1", "LocalHost", {}, False, False),
+        ("http", "127.0.0.1", "127.0.0.1:8000", {}, False, False),
+        ("http", "::1", "[::1]:8000", {}, False, False),
+        ("http", "::1", "[::1]", {}, False, False),
+        # Everything else on plain HTTP.
+        ("http", "192.0.2.1", "localhost:8000", {}, True, True),
+        ("http", "127.0.0.1", "example.com", {}, True, True),
+        ("http", "127.0.0.1", "localhost.example.com", {}, True, True),
+        ("http", None, "localhost", {}, True, True),
+        ("http", "127.0.0.1", "", {}, True, True),
+        # A proxy on the same machine.
+        ("http", "127.0.0.1", "localhost", {"X-Forwarded-For": "192.0.2.1"}, True, True),
+        ("http", "127.0.0.1", "localhost", {"X-Forwarded-Proto": "http"}, True, True),
+        ("http", "127.0.0.1", "localhost", {"X-Forwarded-Proto": "https"}, True, False),
+        ("http", "127.0.0.1", "localhost", {"Forwarded": "proto=http"}, True, True),
+        ("http", "127.0.0.1", "localhost", {"Via": "1.1 proxy"}, True, True),
+    ],
+)
+async def test_the_session_cookie_is_secure_but_in_development(
+    scheme: str,
+    client: str | None,
+    host: str,
+    fields: dict[str, str],
+    secure: bool,
+    warned: bool,
+    forced: bool | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Site(session_cookie_secure=forced)
+    peer = client and (client, 50000)
+    for _ in range(2):
+        answer = await login(app, host, scheme=scheme, client=peer, headers=fields.items())
+        [cookie] = answer.cookies
+        assert ("; Secure" in cookie) is (secure if forced is None else forced)
+    assert len(caplog.records) == (1 if warned else 0)
+    assert all("went over plain HTTP" in line for line in caplog.messages)
+
+
+async def test_a_websocket_sets_the_same_cookie() -> None:
+    for scheme, secure in (("wss", True), ("ws", False)):
+        client = await handshake(
+            Site(), "/login", scheme=scheme, client=("127.0.0.1", 1), headers=[("Host", "localhost")]
+        )
+        [cookie] = [value.decode() for name, value in client.sent[0]["headers"] if name == b"set-cookie"]
+        assert ("; Secure" in cookie) is secure
+        assert "; HttpOnly" in cookie
+
+
+async def test_a_cookie_for_other_sites_is_secure_in_development_too() -> None:
+    app = Site(session_cookie={"samesite": "none"})
+    [cookie] = (await login(app, host="localhost", **LOCAL)).cookies
+    assert cookie.endswith("Secure; SameSite=None")
+
+
+async def test_the_warning_names_the_host_once(caplog: pytest.LogCaptureFixture) -> None:
+    app = Site()
+    for host in ("one.example", "two.example"):
+        await login(app, host=host, scheme="http")
+    [line] = caplog.messages
+    assert "'one.example'" in line
+
+
+async def test_no_cookie_without_a_session() -> None:
+    assert (await http(Site(lambda request: request.session), "/")).cookies == []
+
+
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        ["session_id={}"],
+        ["other=1; session_id={}"],
+        ["other=1", "session_id={}"],
+        ["not_session_id=1", "session_id={}"],
+        ['session_id="{}"'],
+        ["session_id={}; session_id=" + "x" * 20],
+    ],
+)
+async def test_the_session_is_found_among_other_cookies(cookies: list[str]) -> None:
+    app = Site(lambda request: request.session)
+    session_id = (await login(app)).cookies[0].split(";")[0].partition("=")[2]
+    fields = [("Cookie", cookie.format(session_id)) for cookie in cookies]
+    assert (await http(app, "/", headers=fields)).json[""] == {"user": "alice"}
+
+
+@pytest.mark.parametrize("value", ["", "short", "x" * 129, "../../etc/passwd-----", "ä" * 20, "a b" * 10])
+async def test_an_id_that_cannot_be_one_is_never_looked_up(value: str) -> None:
+    class Backend(InMemorySessionBackend):
+        async def load(self, session_id: str) -> Any:
+            raise AssertionError(session_id)
+
+    app = Site(lambda request: request.session, session_backend=Backend())
+    assert (await http(app, "/", headers=[("Cookie", f"session_id={value}")])).json[""] == {}
+
+
+async def test_a_middleware_may_set_what_is_computed() -> None:
+    class Sets(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.query_params = {"name": ["set"]}
+            request.headers = {"x-name": "set too"}
+
+        async def after_request(self, *arguments: Any) -> None:
+            pass
+
+    app = Site(lambda request: [request.query("name"), request.headers["x-name"]])
+    app.middlewares.append(Sets())
+    assert (await http(app, "/?name=sent")).json[""] == ["set", "set too"]

@@ -1,0 +1,436 @@
+"""From a URL to the method that answers it, and what no URL reaches."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from micropie import App, HttpMiddleware, WebSocket, WebSocketMiddleware, methods
+from micropie.routing import split_path
+from tests.driver import handshake, http
+
+
+def logged(handler: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(handler)
+    def wrapper(*arguments: Any, **keywords: Any) -> Any:
+        return handler(*arguments, **keywords)
+
+    return wrapper
+
+
+class Mixin:
+    async def mixed(self) -> str:
+        return "mixed"
+
+
+class Base(App):
+    async def inherited(self) -> str:
+        return "inherited"
+
+    async def removed(self) -> str:
+        return "removed"
+
+    async def replaced(self) -> str:
+        return "base"
+
+
+class Site(Mixin, Base):
+    data = {"class": "data"}
+    function_as_data = print
+    removed = None  # type: ignore[assignment]
+
+    class Nested:
+        pass
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.instance_attribute = self.index
+        self.callable_attribute = lambda: "instance"
+
+    async def index(self) -> str:
+        return "index"
+
+    async def greet(self, name: str = "nobody") -> str:
+        return f"hello {name}"
+
+    async def replaced(self) -> str:
+        return "site"
+
+    @property
+    def computed(self) -> str:
+        return "property"
+
+    async def _private(self) -> str:
+        return "private"
+
+    async def __mangled(self) -> str:
+        return "mangled"
+
+    @logged
+    async def decorated(self) -> str:
+        return "decorated"
+
+    @logged
+    @methods("GET")
+    async def decorated_get(self) -> str:
+        return "decorated get"
+
+    @methods("post", "PUT")
+    async def change(self) -> str:
+        return "changed"
+
+    @methods("GET")
+    async def look(self) -> str:
+        return "looked"
+
+    def sync(self) -> str:
+        return "sync"
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("index")
+
+    async def ws_chat(self, ws: WebSocket, room: str = "lobby") -> None:
+        await ws.accept()
+        await ws.send(room)
+
+
+class Wiki(App):
+    """An index that takes every path that names no other handler."""
+
+    async def index(self, *path: str) -> Any:
+        return list(path)
+
+    async def edit(self, page: str) -> str:
+        return f"edit {page}"
+
+
+class Article(App):
+    async def index(self, name: str, *, view: str = "page") -> Any:
+        return [name, view]
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("/", "index"),
+        ("", "index"),
+        ("/index", "index"),
+        ("/index/", "index"),
+        ("/greet", "hello nobody"),
+        ("/greet/", "hello nobody"),
+        ("/greet/Alice", "hello Alice"),
+        ("/greet/Alice/", "hello Alice"),
+        ("/greet/a b", "hello a b"),
+        ("/greet/ä", "hello ä"),
+        ("/greet//", "hello "),
+        ("/mixed", "mixed"),
+        ("/inherited", "inherited"),
+        ("/replaced", "site"),
+        ("/decorated", "decorated"),
+        ("/decorated_get", "decorated get"),
+        ("/sync", "sync"),
+        # Neither a route nor below one.
+        ("/nothing", 404),
+        ("/Greet", 404),
+        ("/greet/Alice/more", 404),
+        ("/index/more", 404),
+        ("//", 404),
+        ("//greet", 404),
+        ("greet", "hello nobody"),
+        # No function of a subclass.
+        ("/data", 404),
+        ("/function_as_data", 404),
+        ("/removed", 404),
+        ("/Nested", 404),
+        ("/computed", 404),
+        ("/instance_attribute", 404),
+        ("/callable_attribute", 404),
+        ("/_private", 404),
+        ("/_Site__mangled", 404),
+        ("/__mangled", 404),
+        ("/ws_chat", 404),
+        ("/ws_index", 404),
+    ],
+)
+async def test_the_first_segment_names_the_method(target: str, answer: Any) -> None:
+    got = await http(Site(), target)
+    assert (got.status if got.status != 200 else got.text) == answer
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("/", "index"),
+        ("/chat", "lobby"),
+        ("/chat/", "lobby"),
+        ("/chat/kitchen", "kitchen"),
+        ("/chat/kitchen/sink", 404),
+        ("/ws_chat", 404),
+        ("/greet", 404),
+        ("/nothing", 404),
+        ("/_chat", 404),
+        ("//", 404),
+    ],
+)
+async def test_a_websocket_goes_to_the_ws_method(target: str, answer: Any) -> None:
+    client = await handshake(Site(), target)
+    assert (client.refusal or client.messages[0]) == answer
+
+
+@pytest.mark.parametrize(
+    ("app", "target", "answer"),
+    [
+        (Wiki(), "/", []),
+        (Wiki(), "/a/b", ["a", "b"]),
+        (Wiki(), "/a/b/", ["a", "b"]),
+        (Wiki(), "/index/a", ["a"]),
+        (Wiki(), "/_private/x", ["_private", "x"]),
+        (Wiki(), "/ws_chat", ["ws_chat"]),
+        (Wiki(), "/__class__", ["__class__"]),
+        (Wiki(), "/edit", 400),
+        (Wiki(), "/edit/a/b", 404),
+        (Article(), "/first", ["first", "page"]),
+        (Article(), "/first?view=raw", ["first", "raw"]),
+        (Article(), "/first/second", 404),
+        (Article(), "/", 400),
+    ],
+)
+async def test_an_index_with_parameters_gets_what_no_other_handler_takes(
+    app: App, target: str, answer: Any
+) -> None:
+    got = await http(app, target)
+    assert (got.status if got.status != 200 else got.json) == answer
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "allow"),
+    [
+        ("POST", "/change", 200, None),
+        ("PUT", "/change", 200, None),
+        ("GET", "/change", 405, "POST, PUT"),
+        ("HEAD", "/change", 405, "POST, PUT"),
+        ("GET", "/look", 200, None),
+        ("HEAD", "/look", 200, None),
+        ("POST", "/look", 405, "GET, HEAD"),
+        ("DELETE", "/decorated_get", 405, "GET, HEAD"),
+        ("DELETE", "/greet", 200, None),
+    ],
+)
+async def test_methods_restrict_a_handler(method: str, target: str, status: int, allow: str | None) -> None:
+    answer = await http(Site(), target, method)
+    assert answer.status == status
+    assert answer.headers.get("allow") == allow
+
+
+@pytest.mark.parametrize("names", [(), (len,), ("GET", None)])
+def test_methods_need_names(names: Any) -> None:
+    with pytest.raises(TypeError, match=r'@methods\("GET", "POST"\)'):
+        methods(*names)
+
+
+# --- paths ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path", "root_path", "segments"),
+    [
+        ("/", b"/", "", []),
+        ("", b"", "", []),
+        ("*", b"*", "", ["*"]),
+        ("/a", b"/a", "", ["a"]),
+        ("/a/", b"/a/", "", ["a"]),
+        ("/a//b", b"/a//b", "", ["a", "", "b"]),
+        # An encoded slash stays in its segment.
+        ("/a/b/c", b"/a/b%2Fc", "", ["a", "b/c"]),
+        ("/a/b/c", b"/a/b%2fc", "", ["a", "b/c"]),
+        ("/a/ä/c", b"/a/%C3%A4%2Fc", "", ["a", "ä/c"]),
+        ("/a%2Fb", b"/a%252Fb", "", ["a%2Fb"]),
+        # A raw path that says something else does not count.
+        ("/a/b/c", b"/other%2Fpath", "", ["a", "b", "c"]),
+        ("/a/b/c", b"/root/a/b%2Fc", "", ["a", "b", "c"]),
+        ("/a/b/c", None, "", ["a", "b", "c"]),
+        # The root path is stripped, on a boundary.
+        ("/root", b"/root", "/root", []),
+        ("/root/", b"/root/", "/root", []),
+        ("/root/a", b"/root/a", "/root", ["a"]),
+        ("/root/a", b"/root/a", "/root/", ["a"]),
+        ("/deep/root/a", b"/deep/root/a", "/deep/root", ["a"]),
+        ("/root/a/b", b"/root/a%2Fb", "/root", ["a/b"]),
+        ("/rooted/a", b"/rooted/a", "/root", ["rooted", "a"]),
+        ("/a", b"/a", "/root", ["a"]),
+        ("/a", b"/a", "/", ["a"]),
+        ("/root/a", b"/root%2Fa", "/root", ["root/a"]),
+    ],
+)
+def test_a_path_has_segments(path: str, raw_path: bytes | None, root_path: str, segments: list[str]) -> None:
+    assert split_path({"path": path, "raw_path": raw_path, "root_path": root_path}) == segments
+
+
+async def test_a_server_may_leave_out_raw_path_and_root_path() -> None:
+    assert split_path({"path": "/a/b"}) == ["a", "b"]
+    assert split_path({"path": "/a/b", "root_path": None}) == ["a", "b"]
+
+
+async def test_an_encoded_slash_reaches_the_handler() -> None:
+    got = await http(Site(), "/greet/a/b", raw_path=b"/greet/a%2Fb")
+    assert got.text == "hello a/b"
+
+
+# --- handlers that a middleware chooses -----------------------------------------------------------------
+
+
+class Chooser(HttpMiddleware):
+    def __init__(self, name: str, parameters: list[str] | None = None) -> None:
+        self.name, self.parameters = name, parameters
+
+    async def before_request(self, request: Any) -> None:
+        request._route_handler = self.name
+        if self.parameters is not None:
+            request.path_params = self.parameters
+
+    async def after_request(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("chooser", "answer"),
+    [
+        (Chooser("greet"), "hello b"),
+        (Chooser("greet", ["Alice", "more", "than it takes"]), "hello Alice"),
+        (Chooser("_private"), "private"),
+        (Chooser("change"), 405),
+        (Chooser("nothing"), 500),
+        (Chooser("mount"), 500),
+        (Chooser("_redirect"), 500),
+        (Chooser("__init__"), 500),
+        (Chooser("data"), 500),
+    ],
+)
+async def test_a_middleware_chooses_the_handler(chooser: Chooser, answer: Any) -> None:
+    app = Site()
+    app.middlewares.append(chooser)
+    got = await http(app, "/a/b/c")
+    assert (got.status if got.status != 200 else got.text) == answer
+
+
+async def test_a_chosen_private_handler_is_no_route_afterwards() -> None:
+    app = Site()
+    app.middlewares.append(Chooser("_private"))
+    assert (await http(app, "/")).text == "private"
+    app.middlewares.clear()
+    assert (await http(app, "/_private")).status == 404
+
+
+async def test_a_choice_that_does_not_exist_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    app = Site()
+    app.middlewares.append(Chooser("typo"))
+    assert (await http(app, "/")).status == 500
+    assert "a middleware chose the handler 'typo', which Site lacks" in caplog.text
+
+
+# --- WebSocket methods that cannot work -----------------------------------------------------------------
+
+
+class Broken(App):
+    """The class loads: one mistake does not take the whole app down."""
+
+    def ws_sync(self, ws: WebSocket) -> None:
+        pass
+
+    async def ws_nothing(self) -> None:
+        pass
+
+    async def ws_keyword(self, *, ws: WebSocket) -> None:
+        pass
+
+    async def ws_generator(self, ws: WebSocket) -> Any:
+        yield "a message"
+
+    def ws_sync_untyped(self, ws: OnlyForTheTypeChecker) -> None:  # type: ignore[name-defined]  # noqa: F821
+        pass
+
+    async def ws_untyped(self, ws: OnlyForTheTypeChecker) -> None:  # type: ignore[name-defined]  # noqa: F821
+        await ws.accept()
+
+    async def index(self) -> str:
+        return "well"
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("/sync", "ws_sync must be 'async def' to handle a WebSocket"),
+        ("/sync_untyped", "ws_sync_untyped must be 'async def' to handle a WebSocket"),
+        ("/generator", "ws_generator must be 'async def' to handle a WebSocket"),
+        ("/nothing", "ws_nothing needs a parameter for the WebSocket: async def ws_nothing(self, ws)"),
+        ("/keyword", "ws_keyword needs a parameter for the WebSocket"),
+    ],
+)
+async def test_a_websocket_method_that_cannot_work_refuses_and_says_why(
+    target: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Broken()
+    assert (await handshake(app, target)).refusal == 500
+    assert why in caplog.text
+    assert (await http(app, "/")).text == "well"
+
+
+async def test_the_annotation_of_the_websocket_is_never_read() -> None:
+    assert (await handshake(Broken(), "/untyped")).accepted
+
+
+class WebSocketChooser(WebSocketMiddleware):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def before_websocket(self, request: Any) -> None:
+        request._ws_route_handler = self.name
+
+    async def after_websocket(self, request: Any) -> None:
+        pass
+
+
+class Rooms(App):
+    async def _room(self, ws: WebSocket, name: str = "lobby") -> None:
+        await ws.accept()
+        await ws.send(name)
+
+    def _sync(self, ws: WebSocket) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "answer"),
+    [
+        ("_room", "/x", "lobby"),
+        ("_room", "/x/kitchen", "kitchen"),
+        ("_room", "/x/kitchen/more", "kitchen"),
+        ("_room", "/x?name=hall&ws=1", "hall"),
+        ("_sync", "/x", 500),
+        ("nothing", "/x", 500),
+    ],
+)
+async def test_a_middleware_chooses_a_websocket_handler_by_any_name(
+    name: str, target: str, answer: Any
+) -> None:
+    app = Rooms()
+    app.ws_middlewares.append(WebSocketChooser(name))
+    client = await handshake(app, target)
+    assert (client.refusal or client.messages[0]) == answer
+
+
+async def test_a_choice_can_be_made_again() -> None:
+    app = Site()
+    app.middlewares.append(Chooser("greet"))
+    answers = [(await http(app, "/a/b")).text for _ in range(2)]
+    assert answers == ["hello b", "hello b"]
+
+
+async def test_a_websocket_middleware_has_only_the_hooks_that_it_needs() -> None:
+    app = Site()
+    app.ws_middlewares.append(WebSocketMiddleware())
+    assert (await handshake(app, "/")).messages == ["index"]

@@ -1,0 +1,720 @@
+"""Sessions: what is stored, when, under which id; and that nobody's write undoes another's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    SessionBackend,
+    WebSocket,
+    sessions,
+)
+from tests.driver import Answer, Client, handshake, http, websocket
+
+SECRET = "the secret that no client may see"
+ID = "a-session-that-the-client-knows"
+OTHER_ID = "another-session-of-the-same-app"
+COOKIE = [("Cookie", f"session_id={ID}")]
+
+
+class Clock:
+    """Stands for the module ``time``; it moves when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(sessions, "time", clock)
+    return clock
+
+
+class Recorded(InMemorySessionBackend):
+    """Notes what it is asked to write."""
+
+    def __init__(self, **stored: Any) -> None:
+        super().__init__()
+        self.writes: list[Any] = []
+        if stored:
+            self._sessions[ID] = (float("inf"), stored)
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        self.writes.append(("save", session_id, dict(data)))
+        await super().save(session_id, data, timeout)
+
+    async def update(self, session_id: str, changed: Any, removed: Any, timeout: int) -> None:
+        self.writes.append(("update", session_id, dict(changed), set(removed)))
+        await super().update(session_id, changed, removed, timeout)
+
+
+class Plain(SessionBackend):
+    """What an app's own backend looks like: load and save, each of which takes its time."""
+
+    def __init__(self, **stored: Any) -> None:
+        self.stored: dict[str, dict[str, Any]] = {ID: stored} if stored else {}
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        found = dict(self.stored.get(session_id, {}))
+        await asyncio.sleep(0)
+        return found
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        await asyncio.sleep(0)
+        self.stored[session_id] = dict(data)
+        if not data:
+            del self.stored[session_id]
+
+
+class Site(App):
+    """Handlers that do to the session what the test says, and wait for it where it says so."""
+
+    def __init__(self, backend: SessionBackend | None = None, act: Any = None, **settings: Any) -> None:
+        super().__init__(backend, **settings)
+        self.act: Callable[[Any], Any] = act or (lambda request: None)
+        self.waiting = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def index(self) -> str:
+        return str(self.act(self.request))
+
+    async def look(self) -> Any:
+        return {"session": self.request.session}
+
+    async def put(self, name: str, value: str) -> str:
+        self.request.session[name] = value
+        return "stored"
+
+    async def logout(self) -> str:
+        self.request.session = {}
+        return "logged out"
+
+    async def slow(self, name: str, value: str) -> str:
+        assert self.request.session
+        self.waiting.set()
+        await self.go_on.wait()
+        self.request.session[name] = value
+        return "stored"
+
+    async def raises(self) -> str:
+        self.act(self.request)
+        raise ValueError(SECRET)
+
+    async def refuses(self) -> str:
+        self.act(self.request)
+        raise HTTPError(409)
+
+    async def stream(self) -> AsyncIterator[str]:
+        self.request.session["before"] = 1
+        yield "chunk"
+        self.request.session["during"] = 2
+
+    async def saves(self) -> str:
+        self.act(self.request)
+        await self.request.save_session()
+        self.waiting.set()
+        await self.go_on.wait()
+        return "done"
+
+    async def ws_before(self, ws: WebSocket) -> None:
+        self.act(self.request)
+        await ws.accept()
+        await ws.send_json(ws.session_id)
+
+    async def ws_after(self, ws: WebSocket) -> None:
+        await ws.accept()
+        self.act(self.request)
+        await ws.receive()
+
+    async def ws_saves(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async for key in ws:
+            self.request.session[str(key)] = 1
+            await self.request.save_session()
+            await ws.send("saved")
+
+    async def ws_adopts(self, ws: WebSocket, session_id: str = OTHER_ID) -> None:
+        session = self.request.session
+        self.act(self.request)
+        await ws.accept(session_id=session_id)
+        await ws.send_json([ws.session_id, session])
+        session["after"] = 1
+
+    async def ws_raises(self, ws: WebSocket) -> None:
+        await ws.accept()
+        self.act(self.request)
+        raise ValueError(SECRET)
+
+
+def put(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda request: request.session.__setitem__(name, value)
+
+
+def logout(request: Any) -> None:
+    request.session = {}
+
+
+def new_id(answer: Answer) -> str:
+    [cookie] = answer.cookies
+    found = re.match("session_id=([^;]*);", cookie)
+    assert found
+    return found[1]
+
+
+def ws_cookies(client: Client) -> list[str]:
+    return [value.decode() for name, value in client.sent[0].get("headers", ()) if name == b"set-cookie"]
+
+
+async def look(app: App, session_id: str = ID) -> Any:
+    return await app.session_backend.load(session_id)
+
+
+# --- what is written ------------------------------------------------------------------------------------
+
+
+def deeply(request: Any) -> None:
+    request.session["deep"]["list"][0]["n"] = True
+
+
+@pytest.mark.parametrize(
+    ("act", "changed", "removed"),
+    [
+        (lambda request: None, {}, set()),
+        (lambda request: request.session["n"], {}, set()),
+        (put("n", 1), {}, set()),
+        (put("n", 2), {"n": 2}, set()),
+        (put("n", True), {"n": True}, set()),
+        (put("n", 1.0), {"n": 1.0}, set()),
+        (put("new", None), {"new": None}, set()),
+        (put("text", "text"), {}, set()),
+        (put("pair", (1, 2)), {}, set()),
+        (put("pair", [1, 2]), {"pair": [1, 2]}, set()),
+        (put("pair", (1, True)), {"pair": (1, True)}, set()),
+        (put("list", [1, 2]), {}, set()),
+        (lambda request: request.session["list"].append(3), {"list": [1, 2, 3]}, set()),
+        (deeply, {"deep": {"list": [{"n": True}]}}, set()),
+        (lambda request: request.session["set"].add(2), {"set": {1, 2}}, set()),
+        (lambda request: request.session.pop("n"), {}, {"n"}),
+        (lambda request: request.session.update(n=3, new=4), {"n": 3, "new": 4}, set()),
+        (
+            lambda request: setattr(request, "session", {"n": 1, "new": 2}),
+            {"new": 2},
+            {"text", "pair", "list", "deep", "set"},
+        ),
+    ],
+)
+async def test_only_what_has_changed_is_written(act: Any, changed: dict[str, Any], removed: set[str]) -> None:
+    backend = Recorded(n=1, text="text", pair=(1, 2), list=[1, 2], deep={"list": [{"n": 1}]}, set={1})
+    before = await backend.load(ID)
+    answer = await http(Site(backend, act), "/", headers=COOKIE)
+    update, *rest = backend.writes
+    assert update == ("update", ID, changed, removed)
+    assert [type(value) for value in update[2].values()] == [type(value) for value in changed.values()]
+    assert [write[0] for write in rest] == ["save"]
+    kept = {key: value for key, value in before.items() if key not in removed}
+    assert await backend.load(ID) == {**kept, **changed}
+    assert new_id(answer) == ID
+
+
+async def test_a_session_that_nobody_uses_is_neither_stored_nor_announced() -> None:
+    backend = Recorded()
+    for act in (lambda request: None, lambda request: request.session, logout):
+        answer = await http(Site(backend, act), "/")
+        assert answer.cookies == []
+    assert backend.writes == []
+
+
+async def test_a_new_session_gets_an_id_that_cannot_be_guessed() -> None:
+    app = Site(act=put("n", 1))
+    ids = {new_id(await http(app, "/")) for _ in range(5)}
+    assert len(ids) == 5
+    assert all(re.fullmatch("[A-Za-z0-9_-]{43}", session_id) for session_id in ids)
+    assert [await look(app, session_id) for session_id in ids] == [{"n": 1}] * 5
+
+
+async def test_an_id_that_the_backend_does_not_know_is_never_adopted() -> None:
+    app = Site(act=put("n", 1))
+    answer = await http(app, "/", headers=COOKIE)
+    assert new_id(answer) != ID
+    assert await look(app) == {}
+    assert await look(app, new_id(answer)) == {"n": 1}
+
+
+@pytest.mark.parametrize("act", [logout, lambda request: request.session.clear()])
+async def test_a_logout_deletes_the_session_and_its_cookie(act: Any) -> None:
+    app = Site(Recorded(user="alice"), act)
+    [cookie] = (await http(app, "/", headers=COOKIE)).cookies
+    assert cookie == "session_id=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"
+    assert await look(app) == {}
+
+
+async def test_what_the_handler_gets_is_its_own() -> None:
+    app = Site(Recorded(list=[1]), lambda request: request.session["list"].append(2))
+    data = await look(app)
+    await http(app, "/", headers=COOKIE)
+    data["list"].append(3)
+    assert await look(app) == {"list": [1, 2]}
+
+
+# --- ids ------------------------------------------------------------------------------------------------
+
+
+def log_in(request: Any) -> None:
+    request.regenerate_session()
+    request.session["user"] = "alice"
+
+
+@pytest.mark.parametrize("stored", [{}, {"cart": [1]}])
+async def test_a_login_moves_the_session_to_a_fresh_id(stored: dict[str, Any]) -> None:
+    app = Site(Recorded(**stored), log_in)
+    fresh = new_id(await http(app, "/", headers=COOKIE))
+    assert fresh != ID
+    assert await look(app) == {}
+    assert await look(app, fresh) == {**stored, "user": "alice"}
+
+
+async def test_nothing_is_regenerated_for_an_empty_session() -> None:
+    answer = await http(Site(act=lambda request: request.regenerate_session()), "/")
+    assert answer.cookies == []
+
+
+async def test_a_logout_wins_over_a_fresh_id() -> None:
+    def both(request: Any) -> None:
+        request.regenerate_session()
+        request.session = {}
+
+    app = Site(Recorded(user="alice"), both)
+    assert new_id(await http(app, "/", headers=COOKIE)) == ""
+    assert await look(app) == {}
+
+
+async def test_a_fresh_id_never_revives_a_session_that_was_logged_out_meanwhile() -> None:
+    backend = Recorded(user="alice")
+
+    def log_in_late(request: Any) -> None:
+        log_in(request)
+        backend._sessions.clear()
+
+    answer = await http(Site(backend, log_in_late), "/", headers=COOKIE)
+    assert new_id(answer) == ""
+    assert backend._sessions == {}
+
+
+async def test_a_stream_goes_on_with_the_session_that_was_moved() -> None:
+    class Streams(App):
+        async def index(self) -> AsyncIterator[str]:
+            session = self.request.session
+            self.request.regenerate_session()
+            session["before"] = 1
+            yield "chunk"
+            session["during"] = 2
+
+    app = Streams(Recorded(user="alice"))
+    fresh = new_id(await http(app, "/", headers=COOKIE))
+    assert await look(app, fresh) == {"user": "alice", "before": 1, "during": 2}
+
+
+async def test_an_app_can_make_and_check_its_own_ids() -> None:
+    ids = iter(["id-1", "id-2"])
+    app = Site(
+        act=put("n", 1),
+        session_id_factory=lambda: next(ids),
+        session_id_validator=lambda value: value if value.startswith("id-") else None,
+    )
+    assert new_id(await http(app, "/")) == "id-1"
+    assert new_id(await http(app, "/", headers=[("Cookie", "session_id=id-1")])) == "id-1"
+    assert new_id(await http(app, "/", headers=[("Cookie", "session_id=other")])) == "id-2"
+
+
+async def test_without_a_validator_every_id_is_looked_up() -> None:
+    backend = Plain()
+    backend.stored["x"] = {"n": 1}
+    app = Site(backend, session_id_validator=None)
+    assert (await http(app, "/look", headers=[("Cookie", "session_id=x")])).json == {"session": {"n": 1}}
+    assert (await http(app, "/look", headers=[("Cookie", "session_id=")])).json == {"session": {}}
+
+
+async def test_a_factory_that_its_own_validator_refuses_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    app = Site(act=put("n", 1), session_id_factory=lambda: "x")
+    assert (await http(app, "/")).status == 500
+    assert "session_id_factory makes ids that session_id_validator does not let pass" in caplog.text
+
+
+# --- time -----------------------------------------------------------------------------------------------
+
+
+async def test_a_session_expires_when_it_is_not_used(clock: Clock) -> None:
+    app = Site(act=put("n", 1), session_timeout=60)
+    cookie = [("Cookie", f"session_id={new_id(await http(app, '/'))}")]
+    for _ in range(5):
+        clock.now += 59
+        answer = await http(app, "/look", headers=cookie)
+        assert answer.json == {"session": {"n": 1}}
+        assert "Max-Age=60" in answer.cookies[0]
+    clock.now += 60
+    answer = await http(app, "/look", headers=cookie)
+    assert answer.json == {"session": {}}
+    assert answer.cookies == []
+
+
+async def test_expired_sessions_are_forgotten(clock: Clock) -> None:
+    backend = InMemorySessionBackend()
+    for number in range(3):
+        await backend.save(str(number), {"n": number}, 60)
+        clock.now += 30
+    assert list(backend._sessions) == ["1", "2"]
+    clock.now += 60
+    await backend.save("3", {}, 60)
+    assert backend._sessions == {}
+
+
+# --- at the same time -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", [Recorded, Plain])
+async def test_overlapping_requests_merge_their_changes(backend: Any) -> None:
+    app = Site(backend(n="old", user="alice"))
+    slow = asyncio.create_task(http(app, "/slow/slow/1", headers=COOKIE))
+    await app.waiting.wait()
+    await http(app, "/put/n/new", headers=COOKIE)
+    app.go_on.set()
+    await slow
+    assert await look(app) == {"n": "new", "user": "alice", "slow": "1"}
+
+
+async def test_two_that_write_at_the_same_moment_both_count() -> None:
+    app = Site(Plain(user="alice"))
+    await asyncio.gather(*(http(app, f"/put/{name}/1", headers=COOKIE) for name in "abc"))
+    assert await look(app) == {"user": "alice", "a": "1", "b": "1", "c": "1"}
+
+
+@pytest.mark.parametrize("backend", [Recorded, Plain])
+async def test_a_slower_request_never_revives_a_session(backend: Any) -> None:
+    app = Site(backend(user="alice"))
+    slow = asyncio.create_task(http(app, "/slow/n/1", headers=COOKIE))
+    await app.waiting.wait()
+    await http(app, "/logout", headers=COOKIE)
+    app.go_on.set()
+    assert (await slow).status == 200
+    assert await look(app) == {}
+
+
+async def test_a_logout_at_the_same_moment_as_a_write_wins() -> None:
+    for targets in (("/logout", "/put/n/1"), ("/put/n/1", "/logout")):
+        app = Site(Plain(user="alice"))
+        await asyncio.gather(*(http(app, target, headers=COOKIE) for target in targets))
+        assert await look(app) == {}
+
+
+@pytest.mark.parametrize("backend", [Recorded, Plain])
+async def test_a_socket_that_was_open_for_long_never_revives_a_session(backend: Any) -> None:
+    app = Site(backend(user="alice"), put("n", 1))
+    for target in ("/after", "/saves"):
+        async with websocket(app, target, headers=COOKIE) as client:
+            await client.next()
+            await http(app, "/logout", headers=COOKIE)
+            client.send("key")
+        assert await look(app) == {}
+        assert client.close in ((1000, ""), None)
+
+
+async def test_a_socket_never_rolls_back_what_was_written_meanwhile() -> None:
+    app = Site(Recorded(n="old", user="alice"), put("socket", 1))
+    async with websocket(app, "/after", headers=COOKIE) as client:
+        await client.next()
+        await http(app, "/put/n/new", headers=COOKIE)
+    assert await look(app) == {"n": "new", "user": "alice", "socket": 1}
+
+
+async def test_locks_are_not_kept() -> None:
+    app = Site(Plain(user="alice"), put("n", 1))
+    await http(app, "/", headers=COOKIE)
+    assert len(app.session_backend._locks) == 0  # type: ignore[attr-defined]
+
+
+# --- when it is written ---------------------------------------------------------------------------------
+
+
+async def test_an_unexpected_error_drops_what_was_not_saved() -> None:
+    app = Site(Recorded(list=[1]), lambda request: request.session["list"].append(2))
+    assert (await http(app, "/raises", headers=COOKIE)).status == 500
+    assert await look(app) == {"list": [1]}
+    assert (await http(app, "/refuses", headers=COOKIE)).status == 409
+    assert await look(app) == {"list": [1, 2]}
+
+
+async def test_an_error_drops_a_new_session() -> None:
+    app = Site(act=put("n", 1))
+    assert (await http(app, "/raises")).cookies == []
+    assert new_id(await http(app, "/refuses"))
+
+
+async def test_a_session_can_be_saved_before_a_long_wait() -> None:
+    app = Site(Recorded(user="alice"), put("n", 1))
+    task = asyncio.create_task(http(app, "/saves", headers=COOKIE))
+    await app.waiting.wait()
+    assert await look(app) == {"user": "alice", "n": 1}
+    app.go_on.set()
+    await task
+    assert await look(app) == {"user": "alice", "n": 1}
+
+
+async def test_a_new_session_is_stored_with_the_answer() -> None:
+    app = Site(Recorded(), put("n", 1))
+    task = asyncio.create_task(http(app, "/saves"))
+    await app.waiting.wait()
+    assert app.session_backend.writes == []  # type: ignore[attr-defined]
+    app.go_on.set()
+    assert await look(app, new_id(await task)) == {"n": 1}
+
+
+async def test_a_stream_is_saved_before_its_start_and_at_its_end() -> None:
+    app = Site(Recorded(user="alice"))
+    seen: list[Any] = []
+
+    def note(message: dict[str, Any]) -> None:
+        seen.append(sorted(app.session_backend._sessions[ID][1]))  # type: ignore[attr-defined]
+
+    await http(app, "/stream", headers=COOKIE, on_send=note)
+    assert seen[0] == ["before", "user"]
+    assert seen[-1] == ["before", "during", "user"]
+
+
+async def test_a_stream_whose_client_leaves_is_saved_too() -> None:
+    class Streams(App):
+        async def index(self) -> AsyncIterator[str]:
+            self.request.session["n"] = 1
+            yield "chunk"
+            self.request.session["n"] = 2
+            await asyncio.Event().wait()
+
+    app, leave = Streams(Recorded(user="alice")), asyncio.Event()
+    await http(app, "/", headers=COOKIE, leave=leave, on_send=lambda message: leave.set())
+    assert await look(app) == {"user": "alice", "n": 2}
+
+
+async def test_a_hooks_changes_are_stored() -> None:
+    class Hook(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.session["before"] = 1
+
+        async def after_request(self, request: Any, *arguments: Any) -> None:
+            request.session["after"] = 2
+
+    app = Site(Recorded(user="alice"))
+    app.middlewares.append(Hook())
+    await http(app, "/look", headers=COOKIE)
+    assert await look(app) == {"user": "alice", "before": 1, "after": 2}
+
+
+# --- backends that fail ---------------------------------------------------------------------------------
+
+
+class Failing(Recorded):
+    def __init__(self, method: str, **stored: Any) -> None:
+        super().__init__(**stored)
+
+        async def fail(*arguments: Any) -> Any:
+            raise OSError(SECRET)
+
+        setattr(self, method, fail)
+
+
+@pytest.mark.parametrize(
+    ("method", "stored", "act"),
+    [
+        ("load", {"n": 1}, lambda request: None),
+        ("save", {}, put("n", 1)),
+        ("save", {"n": 1}, put("n", 2)),
+        ("save", {"n": 1}, log_in),
+        ("update", {"n": 1}, lambda request: None),
+        ("update", {"n": 1}, put("n", 2)),
+        ("delete", {"n": 1}, logout),
+        ("delete", {"n": 1}, log_in),
+    ],
+)
+async def test_a_backend_that_fails_is_a_500_and_tells_nothing(
+    method: str, stored: dict[str, Any], act: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await http(Site(Failing(method, **stored), act), "/", headers=COOKIE)
+    assert (answer.status, answer.text, answer.cookies) == (500, "500 Internal Server Error", [])
+    assert answer.complete
+    assert SECRET in caplog.text
+
+
+async def test_a_value_that_cannot_be_copied_is_a_500() -> None:
+    answer = await http(Site(act=put("n", (n for n in "generator"))), "/")
+    assert (answer.status, answer.cookies) == (500, [])
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "refusal", "close"),
+    [
+        ("load", "/after", 500, None),
+        ("update", "/before", 500, None),
+        ("update", "/saves", 500, None),
+        ("delete", "/before", None, (1000, "")),
+    ],
+)
+async def test_a_backend_that_fails_refuses_a_handshake(
+    method: str, target: str, refusal: int | None, close: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await handshake(Site(Failing(method, n=1)), target, headers=COOKIE)
+    assert (client.refusal, client.close) == (refusal, close)
+    assert SECRET.encode() not in client.refusal_body
+    assert (SECRET in caplog.text) is (refusal == 500)
+
+
+async def test_a_save_that_fails_at_the_end_of_a_socket_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    backend = Recorded(user="alice")
+    app = Site(backend, put("n", 1))
+    async with websocket(app, "/after", headers=COOKIE) as client:
+        await client.next()
+        backend.update = Failing("update").update  # type: ignore[method-assign]
+    assert SECRET in caplog.text
+    assert client.messages == []
+
+
+async def test_a_failed_save_at_the_end_of_a_stream_leaves_it_without_an_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = Recorded(user="alice")
+
+    def fail_from_now_on(message: dict[str, Any]) -> None:
+        backend.update = Failing("update").update  # type: ignore[method-assign]
+
+    answer = await http(Site(backend), "/stream", headers=COOKIE, on_send=fail_from_now_on)
+    assert (answer.body, answer.complete) == (b"chunk", False)
+    assert SECRET in caplog.text
+
+
+# --- WebSockets -----------------------------------------------------------------------------------------
+
+
+async def test_what_is_written_before_accept_is_stored_with_its_cookie() -> None:
+    app = Site(act=put("n", 1))
+    client = await handshake(app, "/before")
+    [cookie] = ws_cookies(client)
+    [text] = client.messages
+    session_id = str(text).strip('"')
+    assert cookie.startswith(f"session_id={session_id}; ")
+    assert await look(app, session_id) == {"n": 1}
+
+
+async def test_a_session_in_use_is_renewed_by_a_socket() -> None:
+    app = Site(Recorded(user="alice"))
+    client = await handshake(app, "/before", headers=COOKIE)
+    assert client.messages == [f'"{ID}"']
+    assert ws_cookies(client)[0].startswith(f"session_id={ID}; Path=/; Max-Age=28800;")
+
+
+async def test_a_logout_before_accept_takes_the_cookie_away() -> None:
+    app = Site(Recorded(user="alice"), logout)
+    client = await handshake(app, "/before", headers=COOKIE)
+    assert client.messages == ["null"]
+    assert "Max-Age=0" in ws_cookies(client)[0]
+    assert await look(app) == {}
+
+
+async def test_a_socket_without_a_session_sets_no_cookie() -> None:
+    assert ws_cookies(await handshake(Site(), "/before")) == []
+
+
+async def test_what_is_written_first_after_accept_is_not_stored_and_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = Recorded()
+    async with websocket(Site(backend, put("n", 1)), "/after"):
+        pass
+    assert backend.writes == []
+    [line] = caplog.messages
+    assert line == (
+        "the session for /after is not stored: its client knows no id for it; write to it before accept()"
+    )
+
+
+async def test_a_socket_saves_when_it_is_told_to() -> None:
+    app = Site(Recorded(user="alice"))
+    async with websocket(app, "/saves", headers=COOKIE) as client:
+        await client.next()
+        for key in "ab":
+            client.send(key)
+            assert await client.text() == "saved"
+            assert (await look(app))[key] == 1
+
+
+@pytest.mark.parametrize("target", ["/after", "/raises"])
+async def test_a_socket_saves_at_its_end(target: str) -> None:
+    app = Site(Recorded(user="alice"), put("n", 1))
+    async with websocket(app, target, headers=COOKIE):
+        pass
+    assert await look(app) == {"user": "alice", "n": 1}
+
+
+async def test_a_socket_saves_when_the_server_cancels() -> None:
+    app = Site(Recorded(user="alice"), put("n", 1))
+
+    async def session() -> None:
+        async with websocket(app, "/after", headers=COOKIE, leave=False) as client:
+            await client.next()
+            app.waiting.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(session())
+    await app.waiting.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert await look(app) == {"user": "alice", "n": 1}
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_app_can_choose_the_session_of_a_socket(known: bool) -> None:
+    app = Site(Recorded(user="alice"), put("before", 1))
+    if known:
+        await app.session_backend.save(OTHER_ID, {"kept": 1}, 60)
+    client = await handshake(app, "/adopts")
+    kept = {"kept": 1} if known else {}
+    assert client.accepted
+    assert ws_cookies(client)[0].startswith(f"session_id={OTHER_ID}; ")
+    assert await look(app, OTHER_ID) == {**kept, "before": 1, "after": 1}
+    assert await look(app) == {"user": "alice"}
+
+
+async def test_the_cookie_of_a_chosen_session_is_always_sent() -> None:
+    client = await handshake(Site(), "/adopts")
+    assert ws_cookies(client)[0].startswith(f"session_id={OTHER_ID}; ")
+
+
+async def test_a_chosen_session_can_be_the_one_that_the_client_has() -> None:
+    app = Site(Recorded(user="alice"))
+    client = await handshake(app, f"/adopts/{ID}", headers=COOKIE)
+    assert ws_cookies(client)[0].startswith(f"session_id={ID}; ")
+    assert await look(app) == {"user": "alice", "after": 1}
+
+
+async def test_a_chosen_session_gets_nothing_of_the_one_before() -> None:
+    app = Site(Recorded(user="alice"))
+    await app.session_backend.save(OTHER_ID, {"user": "bob"}, 60)
+    await handshake(app, "/adopts", headers=COOKIE)
+    assert await look(app, OTHER_ID) == {"user": "bob", "after": 1}
+    assert await look(app) == {"user": "alice"}
+
+
+@pytest.mark.parametrize("session_id", ["short", "?session_id="])
+async def test_a_chosen_id_has_to_be_one(session_id: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = await handshake(Site(), "/adopts" + ("" if session_id[0] == "?" else "/") + session_id)
+    assert client.refusal == 500
+    assert "session_id is not one that session_id_validator lets pass" in caplog.text

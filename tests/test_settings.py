@@ -1,0 +1,128 @@
+"""Every setting: what it can be, what it cannot, and where it can stand."""
+
+from __future__ import annotations
+
+from typing import Any, get_type_hints
+
+import pytest
+
+from micropie import App
+from micropie.settings import CHECKS, SessionCookie, Settings, parse_origins, session_cookie
+
+
+def test_every_setting_has_a_default_a_type_and_a_check() -> None:
+    assert set(CHECKS) == set(get_type_hints(Settings))
+    assert all(name in vars(App) for name in CHECKS)
+
+
+GOOD: list[tuple[str, Any]] = [
+    ("max_message_size", None),
+    ("max_message_size", 1),
+    ("session_timeout", 1),
+    ("session_cookie", "sid"),
+    ("session_cookie", {}),
+    ("session_cookie", {"name": "sid", "path": "/", "domain": "example.com", "samesite": "strict"}),
+    ("session_cookie", {"samesite": "none"}),
+    ("session_cookie_secure", None),
+    ("session_cookie_secure", True),
+    ("session_cookie_secure", False),
+    ("session_id_factory", str),
+    ("session_id_validator", None),
+    ("session_id_validator", str),
+    ("allowed_origins", []),
+    ("allowed_origins", ("https://a.example", "*")),
+    ("allowed_hosts", {"a.example"}),
+    ("sync_workers", 1),
+    ("debug", True),
+]
+
+BAD: list[tuple[str, Any, type[Exception], str]] = [
+    ("max_message_size", 0, ValueError, "max_message_size must be above 0, not 0"),
+    ("max_message_size", -1, ValueError, "above 0, not -1"),
+    ("max_message_size", "1", TypeError, "max_message_size is a whole number, not '1'"),
+    ("max_message_size", 1.5, TypeError, "a whole number, not 1.5"),
+    ("max_message_size", True, TypeError, "a whole number, not True"),
+    ("session_timeout", 0, ValueError, "session_timeout must be above 0"),
+    ("session_timeout", None, TypeError, "session_timeout is a whole number, not None"),
+    ("session_cookie", None, TypeError, "session_cookie is a name or a dict of name, path, domain, samesite"),
+    ("session_cookie", {"secure": True}, TypeError, "a dict of name, path, domain, samesite"),
+    ("session_cookie", {"path": 5}, TypeError, "a dict of name, path, domain, samesite"),
+    ("session_cookie", "", ValueError, "not a cookie name"),
+    ("session_cookie", "a b", ValueError, "not a cookie name"),
+    ("session_cookie", {"path": "/;"}, ValueError, "path or domain"),
+    ("session_cookie", {"samesite": "Lax"}, ValueError, "samesite is 'lax', 'strict' or 'none'"),
+    ("session_cookie_secure", 1, TypeError, "session_cookie_secure is True or False, not 1"),
+    ("session_id_factory", None, TypeError, "session_id_factory is a function, not None"),
+    ("session_id_factory", "id", TypeError, "is a function, not 'id'"),
+    ("session_id_validator", "id", TypeError, "session_id_validator is a function, not 'id'"),
+    ("allowed_origins", "https://a.example", TypeError, "allowed_origins is a list of str"),
+    ("allowed_origins", None, TypeError, "allowed_origins is a list of str, not None"),
+    ("allowed_origins", [1], TypeError, "allowed_origins is a list of str"),
+    ("allowed_origins", ["a.example"], ValueError, "an origin looks like"),
+    ("allowed_origins", iter(["https://a.example"]), TypeError, "allowed_origins is a list of str"),
+    ("allowed_hosts", "a.example", TypeError, "allowed_hosts is a list of str, not 'a.example'"),
+    ("allowed_hosts", None, TypeError, "allowed_hosts is a list of str"),
+    ("sync_workers", 0, ValueError, "sync_workers must be above 0"),
+    ("sync_workers", None, TypeError, "sync_workers is a whole number"),
+    ("debug", 1, TypeError, "debug is True or False, not 1"),
+    ("debug", None, TypeError, "debug is True or False"),
+]
+
+
+def app_class(name: str, value: Any) -> type[App]:
+    """A class that states the setting as an attribute."""
+    return type("Site", (App,), {name: staticmethod(value) if callable(value) else value})
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD)
+def test_a_setting_is_an_argument_or_a_class_attribute(name: str, value: Any) -> None:
+    assert getattr(App(**{name: value}), name) == value
+    assert getattr(app_class(name, value)(), name) == value
+
+
+@pytest.mark.parametrize(("name", "value", "error", "words"), BAD)
+def test_a_wrong_setting_is_told_at_once(name: str, value: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as raised:
+        App(**{name: value})
+    assert words in str(raised.value)
+    with pytest.raises(error):
+        app_class(name, value)()
+
+
+def test_an_argument_comes_before_the_class() -> None:
+    assert app_class("sync_workers", 2)(sync_workers=3).sync_workers == 3
+
+
+def test_a_setting_that_does_not_exist_is_told_with_those_that_do() -> None:
+    with pytest.raises(TypeError) as raised:
+        App(max_mesage_size=1, debugg=True)  # type: ignore[call-arg]
+    assert str(raised.value).startswith("App has no setting debugg, max_mesage_size; it has allowed_hosts, ")
+
+
+def test_a_method_can_be_a_setting() -> None:
+    class Site(App):
+        def session_id_factory(self) -> str:  # type: ignore[override]
+            return type(self).__name__
+
+    app = Site(session_id_validator=None)
+    assert app._new_session_id() == "Site"
+
+
+@pytest.mark.parametrize(
+    ("value", "cookie"),
+    [
+        ("sid", SessionCookie("sid", None, None, "lax")),
+        ({}, SessionCookie("session_id", None, None, "lax")),
+        ({"path": "/a", "samesite": "strict"}, SessionCookie("session_id", "/a", None, "strict")),
+    ],
+)
+def test_a_cookie_setting_has_defaults(value: Any, cookie: SessionCookie) -> None:
+    assert session_cookie(value) == cookie
+
+
+def test_origins_are_put_into_the_form_that_browsers_send() -> None:
+    assert parse_origins(["*", "HTTPS://A.example:443/", "http://a.example:8000"]) == {
+        "*",
+        "https://a.example",
+        "http://a.example:8000",
+    }

@@ -1,0 +1,373 @@
+"""The two funnels below a WebSocket: state, the one reader, and how an end reaches everybody who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from micropie import App, ConnectionClosed, WebSocket, wire
+from tests.driver import Client, Illegal, websocket
+
+Job = Callable[[WebSocket], Coroutine[Any, Any, Any]]
+
+
+class Site(App):
+    """Runs the test's own function as the handler, after ``accept()``."""
+
+    def __init__(self, job: Job, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.job = job
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await self.job(ws)
+
+
+async def receiving(ws: WebSocket, log: list[Any]) -> None:
+    """Receive once, and note what came of it."""
+    try:
+        log.append(await ws.receive())
+    except (ConnectionClosed, RuntimeError) as error:
+        log.append(error)
+    except asyncio.CancelledError:
+        log.append("cancelled")
+        raise
+
+
+def codes(log: list[Any]) -> list[Any]:
+    return [entry.code if isinstance(entry, ConnectionClosed) else entry for entry in log]
+
+
+async def turns(number: int = 3) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+# --- one reader -----------------------------------------------------------------------------------------
+
+
+async def test_only_one_task_can_receive() -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(receiving(ws, log))
+            await turns()
+            with pytest.raises(RuntimeError, match="another task is receiving from this WebSocket"):
+                await ws.receive()
+            with pytest.raises(RuntimeError, match="another task is receiving"):
+                async for _ in ws:
+                    pass
+            await ws.send("ready")
+
+    async with websocket(Site(job)) as client:
+        await client.next()
+        assert await client.text() == "ready"
+        client.send("for the first")
+    assert log == ["for the first"]
+
+
+async def test_a_receive_that_was_cancelled_loses_nothing() -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        task = asyncio.create_task(receiving(ws, log))
+        await turns()
+        task.cancel()
+        await asyncio.wait([task])
+        await ws.send("ready")
+        await receiving(ws, log)
+
+    async with websocket(Site(job)) as client:
+        await client.next()
+        await client.next()
+        client.send("still there")
+    assert log == ["cancelled", "still there"]
+
+
+# --- close() and a receive() that waits -----------------------------------------------------------------
+
+
+async def test_close_ends_a_receive_in_another_task() -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        task = asyncio.create_task(receiving(ws, log))
+        await turns()
+        await ws.close(4000, "enough")
+        await task
+        assert task.cancelling() == 0
+
+    async with websocket(Site(job), leave=False) as client:
+        pass
+    assert codes(log) == [4000]
+    assert log[0].reason == "enough"
+    assert client.close == (4000, "enough")
+
+
+@pytest.mark.parametrize("first", ["cancel", "close"])
+async def test_a_cancellation_that_comes_with_close_passes_through(first: str) -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        task = asyncio.create_task(receiving(ws, log))
+        await turns()
+        if first == "cancel":
+            task.cancel()
+            await ws.close(4000)
+        else:
+            closing = asyncio.create_task(ws.close(4000))
+            closing.add_done_callback(lambda _: task.cancel())
+            asyncio.get_running_loop().call_soon(task.cancel)
+            await closing
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    async with websocket(Site(job), leave=False) as client:
+        pass
+    assert log == ["cancelled"]
+    assert client.close == (4000, "")
+
+
+async def test_a_message_that_came_before_close_is_dropped_after_it() -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        task = asyncio.create_task(receiving(ws, log))
+        await ws.send("ready")
+        await ws.close(4000)
+        await task
+
+    async with websocket(Site(job), leave=False) as client:
+        client.send("too late")
+        await client.next()
+    assert log in (["too late"], [log[0]])
+    assert codes(log) in (["too late"], [4000])
+
+
+async def closes_in_until_closed(ws: WebSocket) -> None:
+    async with ws.until_closed():
+        await turns()
+        await ws.close(4000)
+        await asyncio.Event().wait()
+
+
+async def closes_in_run(ws: WebSocket) -> None:
+    async def writer() -> None:
+        await turns()
+        await ws.close(4000)
+
+    await ws.run(receiving(ws, []), writer())
+
+
+@pytest.mark.parametrize("job", [closes_in_until_closed, closes_in_run])
+async def test_the_close_frame_is_sent_before_anybody_is_woken(job: Job) -> None:
+    """What close() wakes may cancel its task: a frame that waits for a slow client must not be lost."""
+    async with websocket(Site(job), leave=False) as client:
+        client.slow = 10
+    assert client.close == (4000, "")
+
+
+# --- sends that fail ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), ConnectionResetError(), RuntimeError("closed already")])
+async def test_a_send_that_fails_gives_the_clients_code(error: Exception) -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        await ws.receive()
+        try:
+            await ws.send("x")
+        except ConnectionClosed as closed:
+            log.append((closed.code, closed.reason))
+        with pytest.raises(ConnectionClosed):
+            await ws.send("x")
+        with pytest.raises(ConnectionClosed):
+            await ws.receive()
+
+    async with websocket(Site(job)) as client:
+        await client.next()
+        client.fail_sends = error
+        client.send("go")
+        client.send("read over")
+        client.leave(4001, "bye")
+    assert log == [(4001, "bye")]
+    assert client.close is None
+
+
+async def test_a_send_that_fails_while_another_task_receives() -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        reader = asyncio.create_task(receiving(ws, log))
+        await turns()
+        try:
+            await ws.send("x")
+        except ConnectionClosed as closed:
+            log.append(closed)
+        await reader
+
+    async with websocket(Site(job)) as client:
+        await client.next()
+        client.fail_sends = OSError()
+        await client.next()
+        client.leave(4001)
+    assert codes(log) == [4001, 4001]
+
+
+async def test_a_receive_that_begins_after_a_failed_send() -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        async def writer() -> None:
+            try:
+                await ws.send("x")
+            except ConnectionClosed as closed:
+                log.append(closed)
+
+        writing = asyncio.create_task(writer())
+        await turns()
+        await receiving(ws, log)
+        await writing
+
+    async with websocket(Site(job)) as client:
+        await client.next()
+        client.fail_sends = OSError()
+        await client.next()
+        await turns(10)
+        client.leave(4001)
+    assert codes(log) == [4001, 4001]
+
+
+async def test_two_sends_that_fail_at_once() -> None:
+    async def job(ws: WebSocket) -> None:
+        results = await asyncio.gather(*(ws.send(text) for text in "ab"), return_exceptions=True)
+        assert codes(results) == [4001, 4001]
+
+    async with websocket(Site(job)) as client:
+        await client.next()
+        client.fail_sends = OSError()
+        await client.next()
+        await turns()
+        client.leave(4001)
+    assert client.close is None
+
+
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_client_that_says_nothing_more_is_not_waited_for(
+    reads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "_LEAVE_GRACE", 0)
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        await ws.receive()
+        reader = asyncio.create_task(receiving(ws, []))
+        if not reads:
+            reader.cancel()
+        await turns()
+        try:
+            await ws.send("x")
+        except ConnectionClosed as closed:
+            log.append(closed)
+        reader.cancel()
+        await asyncio.wait([reader])
+
+    async with websocket(Site(job), leave=False) as client:
+        await client.next()
+        client.fail_sends = OSError()
+        client.send("go")
+    assert codes(log) == [1006]
+
+
+async def test_a_client_that_left_before_accept() -> None:
+    async with websocket(Site(lambda ws: ws.receive())) as client:
+        client.fail_sends = OSError()
+    assert client.close is None
+
+
+async def test_an_error_that_is_no_departure_is_the_handlers() -> None:
+    async def job(ws: WebSocket) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await ws.send("x")
+        await receiving(ws, [])
+
+    async with websocket(Site(job)) as client:
+        await client.next()
+        client.fail_sends = ZeroDivisionError()
+        await client.next()
+        client.fail_sends = None
+
+
+async def test_a_server_that_refuses_a_close_code_gets_another(caplog: pytest.LogCaptureFixture) -> None:
+    refused: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        await ws.close(1012, "back soon")
+
+    class Refusing(Client):
+        pass
+
+    async with websocket(Site(job), leave=False) as client:
+        judge = client._judge.send
+
+        def refuse(message: dict[str, Any]) -> None:
+            if message.get("code") == 1012:
+                refused.append(message)
+                raise ValueError("cannot send 1012")
+            judge(message)
+
+        client._judge.send = refuse  # type: ignore[method-assign]
+    assert len(refused) == 1
+    assert client.close == (1000, "back soon")
+    assert "this server does not send the close code 1012; it sends 1000" in caplog.text
+
+
+# --- what the server sends ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "received"),
+    [
+        ({"text": "a"}, "a"),
+        ({"bytes": b"a"}, b"a"),
+        ({"text": "a", "bytes": None}, "a"),
+        ({"text": None, "bytes": b"a"}, b"a"),
+        ({"text": "", "bytes": None}, ""),
+        ({"text": None, "bytes": b""}, b""),
+    ],
+)
+async def test_servers_name_one_key_or_both(message: dict[str, Any], received: Any) -> None:
+    log: list[Any] = []
+    async with websocket(Site(lambda ws: receiving(ws, log))) as client:
+        client.put({"type": "websocket.receive", **message})
+    assert log == [received]
+
+
+async def test_a_second_disconnect_does_not_matter() -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        await receiving(ws, log)
+        await receiving(ws, log)
+
+    async with websocket(Site(job)) as client:
+        client.leave(4001)
+        client.leave(4002)
+    assert codes(log) == [4001, 4001]
+
+
+async def test_the_judge_of_these_tests_cannot_be_silenced() -> None:
+    async def job(ws: WebSocket) -> None:
+        try:
+            await ws._wire._send({"type": "websocket.accept"})
+        except Exception:
+            pytest.fail("an app must not be able to catch it")
+
+    with pytest.raises(Illegal):
+        async with websocket(Site(job)):
+            pass
