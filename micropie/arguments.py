@@ -179,6 +179,8 @@ class Parameter:
         raise HTTPError(400, f"the parameter {self.name!r} is missing")
 
     def _converted(self, values: list[Any]) -> Any:
+        if self.many and len(values) == 1 and isinstance(values[0], list):
+            values = values[0]  # JSON has lists of its own
         if self.convert is None:
             return values if self.many else values[0]
         try:
@@ -220,6 +222,14 @@ class Plan:
     def takes_segments(self) -> bool:
         """Whether path segments can become arguments."""
         return self.rest is not None or any(not (p.session_only or p.many) for p in self.positional)
+
+    def wanted(self, segments: list[str], request: Request) -> set[str | None]:
+        """The names that only the body can still give; None stands for all of it."""
+        named = [p for p in self.positional if not (p.session_only or p.many)][len(segments) :]
+        named += [p for p in self.positional + self.keyword if p.many]
+        named += [p for p in self.keyword if not (p.session_only or p.many)]
+        names: set[str | None] = {p.name for p in named if p.name not in request.query_params}
+        return names if names and self.extra is None and not any(p.many for p in named) else {None}
 
     def bind(self, segments: list[str], request: Request, exact: bool) -> tuple[list[Any], dict[str, Any]]:
         """The arguments for one call.

@@ -146,7 +146,7 @@ class SessionView:
         timeout: Seconds that it lives after its last use.
     """
 
-    __slots__ = ("_backend", "_before", "_stored", "_timeout", "data", "id", "regenerate")
+    __slots__ = ("_backend", "_before", "_stored", "_timeout", "data", "id", "regenerate", "shared")
 
     def __init__(self, backend: SessionBackend, timeout: int) -> None:
         self._backend = backend
@@ -156,6 +156,8 @@ class SessionView:
         self.data: dict[str, Any] = {}
         self.regenerate = False
         self._stored = False
+        #: Whether it is another app's, which loads and saves it.
+        self.shared = False
         # What was stored, copied when somebody first looks: only then can it change.
         self._before: dict[str, Any] | None = None
 
@@ -175,16 +177,25 @@ class SessionView:
             self.id = session_id
             self._stored = bool(stored)
 
+    def share(self, data: dict[str, Any]) -> None:
+        """Work on the session of an outer app, in place."""
+        self.data = data
+        self.shared = True
+
     def look(self) -> dict[str, Any]:
         """The data, to be read and changed."""
-        if self._before is None:
+        if self._before is None and not self.shared:
             self._before = copy_data(self.data)
         return self.data
 
     def replace(self, data: dict[str, Any]) -> None:
         """Put other data in its place; none at all is a logout."""
-        self.look()
-        self.data = data
+        if self.shared:
+            self.data.clear()
+            self.data.update(data)
+        else:
+            self.look()
+            self.data = data
 
     def discard(self) -> None:
         """Forget what has changed since it was loaded or saved."""
@@ -204,7 +215,7 @@ class SessionView:
             new_id: The id for a session that has none yet.
         """
         session_id = self.id or new_id
-        if session_id is None:
+        if session_id is None or self.shared:
             return
         if not self._stored:
             if self.data:

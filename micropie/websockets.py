@@ -91,10 +91,9 @@ class WebSocket:
         fields = _handshake_headers(headers)
         if max_message_size is not None:
             wire.max_message_size = _checked_size(max_message_size)
-        cookie = await self._request._save_before_accept(session_id)
+        cookies = await self._request._save_before_accept(session_id)
         wire.expect(State.CONNECTING)  # another task may have been faster
-        if cookie is not None:
-            fields += encode_headers([("set-cookie", cookie)])
+        fields += encode_headers(cookies)
         wire.state = State.OPEN
         self.accepted = True
         self._request._app._open_websockets.add(self)
@@ -312,27 +311,41 @@ class WebSocket:
     async def run(self, *jobs: Coroutine[Any, Any, Any]) -> None:
         """Run coroutines at once, usually one that receives and one that sends.
 
-        When one of them ends, or the client goes, the others are cancelled.  None outlives the call.
+        When one of them ends, or the client goes, the others are cancelled.  None outlives the call.  That
+        the client has gone is noticed also while no job receives, unless more than one message waits.
 
         Args:
             jobs: At least one coroutine.
 
         Raises:
-            Exception: The first error of a job; ConnectionClosed only if there is no other.
+            ConnectionClosed: If the client left or the socket was closed, and no job ended by itself.
+            Exception: The first other error of a job.
             ValueError: Without a job.
+            RuntimeError: Before :meth:`accept`.
         """
         if not jobs:
             raise ValueError("run() needs at least one coroutine")
+        if self._wire.state is State.CONNECTING:
+            for job in jobs:
+                job.close()
+            self._wire.expect(State.OPEN)
         tasks = [asyncio.create_task(job) for job in jobs]
+        everything = [*tasks, asyncio.create_task(self._wire.departure())]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            for task in everything:
                 task.cancel()
-            await asyncio.wait(tasks)
-        errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
-        for error in sorted(errors, key=lambda error: isinstance(error, ConnectionClosed)):
-            raise error
+            await asyncio.wait(everything)
+        ended = [task for task in everything if not task.cancelled()]
+        errors = [error for task in ended if (error := task.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, ConnectionClosed):
+                raise error
+        if not any(task in tasks and task.exception() is None for task in ended):
+            self._wire.expect(State.OPEN)
+            for error in errors:  # another WebSocket's, to which a job has sent
+                raise error
 
 
 def _checked_size(size: int) -> int:

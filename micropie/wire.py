@@ -44,11 +44,13 @@ class Wire:
     """
 
     __slots__ = (
+        "_ahead",
         "_cancelling",
         "_ended",
         "_reader",
         "_receive",
         "_send",
+        "_taken",
         "code",
         "max_message_size",
         "reason",
@@ -67,6 +69,9 @@ class Wire:
         self._cancelling: int | None = None
         # Set at the end, for a sender that found out about it before the reader did.
         self._ended: asyncio.Event | None = None
+        # A message that was asked for before anybody wanted it, and the word that somebody has taken it.
+        self._ahead: asyncio.Task[Message] | None = None
+        self._taken: asyncio.Event | None = None
 
     def expect(self, state: State) -> None:
         """Raise what is due in any other state: ConnectionClosed at the end, RuntimeError for misuse."""
@@ -82,13 +87,15 @@ class Wire:
             raise RuntimeError("another task is receiving from this WebSocket, and only one can")
         self._reader = asyncio.current_task()
         try:
-            message = await self._receive()
+            message = await (self._receive() if self._ahead is None else self._take_ahead(self._ahead))
         except asyncio.CancelledError:
             if self._interrupted():
                 self.expect(State.OPEN)
             raise
         finally:
             self._reader = None
+            if self._taken is not None:
+                self._taken.set()
         if message["type"] == "websocket.disconnect":
             self.over(message.get("code") or 1005, message.get("reason") or "")
             self.expect(State.OPEN)
@@ -99,6 +106,41 @@ class Wire:
         if self.max_message_size is not None and _is_larger(data, self.max_message_size):
             raise await self.fail(1009)
         return data
+
+    async def departure(self) -> None:
+        """Wait until the connection is over, reading one message ahead of whoever receives, not more."""
+        self._taken = asyncio.Event()
+        try:
+            while self.state is State.OPEN:
+                if self._reader is None:
+                    await self._look_ahead()
+                await self._taken.wait()
+                self._taken.clear()
+        finally:
+            self._taken = None
+
+    async def _look_ahead(self) -> None:
+        if self._ahead is None:
+            self._ahead = asyncio.create_task(self._receive_one())
+        await asyncio.wait([self._ahead])
+        # The reader may have been faster, and a message waits for it.
+        message = None if self._ahead is None else self._ahead.result()
+        if message is not None and message["type"] == "websocket.disconnect":
+            self.over(message.get("code") or 1005, message.get("reason") or "")
+
+    async def _receive_one(self) -> Message:
+        return await self._receive()
+
+    async def _take_ahead(self, ahead: asyncio.Task[Message]) -> Message:
+        message = await asyncio.shield(ahead)
+        self._ahead = None
+        return message
+
+    async def release(self) -> None:
+        """Stop reading ahead."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.wait([self._ahead])
 
     async def transmit(self, message: Message) -> None:
         """The one way out while the connection is open."""
@@ -145,8 +187,9 @@ class Wire:
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
             self.code, self.reason = code, reason
-            if self._ended is not None:
-                self._ended.set()
+            for event in (self._ended, self._taken):
+                if event is not None:
+                    event.set()
 
     def _interrupted(self) -> bool:
         # close() in another task ends a receive() that waits as asyncio.timeout does: cancel, then uncancel.

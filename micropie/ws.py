@@ -26,12 +26,13 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     connect = await receive()
     if connect["type"] != "websocket.connect":
         return  # the client left before anything could begin
-    request = WebSocketRequest(app, scope)
+    request = WebSocketRequest(app, scope, receive)
     token = current_request.set(request)
     connection = Connection(app, request, connect, receive, send)
     try:
         await connection.run()
     finally:
+        await connection.ws._wire.release()
         app._open_websockets.discard(connection.ws)
         current_request.reset(token)
 
@@ -130,7 +131,7 @@ class Connection:
 
     async def _save_session(self) -> Exception | None:
         session = self._request._session
-        if session.id is None and session.data:
+        if session.id is None and session.data and not session.shared:
             logger.warning(
                 "the session for %s is not stored: its client knows no id for it; write to it before accept()",
                 self._request.path,
