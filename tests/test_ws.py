@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, FromSession, HTTPError, WebSocket, WebSocketMiddleware
-
 from tests.driver import Client, handshake, websocket
 
 SECRET = "the secret that no client may see"

@@ -1,0 +1,199 @@
+"""Sphinx configuration. Build with ``tox -e docs``; it needs no network."""
+
+from __future__ import annotations
+
+import pkgutil
+import warnings
+from importlib.metadata import version as installed_version
+from types import ModuleType
+from typing import Any, Unpack, get_origin
+
+from sphinx.application import Sphinx
+from sphinx.deprecation import RemovedInSphinx10Warning
+from sphinx.errors import PycodeError
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.inspect import isgenericalias, safe_getattr
+
+import micropie
+from micropie.requests import lazy
+from micropie.types import ASGIApp
+
+# sphinx-autodoc-typehints 3.6 calls a method that Sphinx 10 will drop; pyproject.toml keeps Sphinx below 10.
+warnings.filterwarnings("ignore", category=RemovedInSphinx10Warning)
+
+project = "MicroPie"
+author = "The MicroPie authors"
+copyright = author
+release = installed_version("micropie")
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx_autodoc_typehints",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+
+# _install.rst is included by other pages: the one place that names the install commands.
+exclude_patterns = ["_build", "_install.rst", "**/templates"]
+default_role = "any"
+nitpicky = True
+highlight_language = "none"
+
+# -- Reference ---------------------------------------------------------------------------------
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+always_document_param_types = True
+always_use_bars_union = True
+typehints_document_rtype_none = False
+typehints_use_rtype = False
+suppress_warnings = ["config.cache"]  # The functions below cannot be cached, and need not be.
+
+
+def typehints_fixup_module_name(name: str) -> str:
+    """Public names are documented under the package, wherever they are defined."""
+    return "micropie" if name.startswith("micropie.") else name
+
+
+def typehints_formatter(annotation: Any, _config: Any) -> str | None:
+    """Say in words what two long types mean; all others are shown as they are."""
+    if get_origin(annotation) is Unpack:
+        return "keyword arguments"
+    return "an ASGI application" if annotation == ASGIApp else None
+
+
+# The inventories are committed, so that a build without a network has the same links.
+intersphinx_mapping = {
+    "jinja": ("https://jinja.palletsprojects.com/en/stable", "_inventories/jinja.inv"),
+    "python": ("https://docs.python.org/3", "_inventories/python.inv"),
+}
+
+# -- Look --------------------------------------------------------------------------------------
+
+html_theme = "furo"
+html_title = "MicroPie"
+html_show_copyright = False
+html_show_sphinx = False
+html_copy_source = False
+html_domain_indices = False
+html_theme_options = {
+    "light_css_variables": {
+        "color-brand-primary": "#9b2743",
+        "color-brand-content": "#9b2743",
+        "color-brand-visited": "#7a3b6e",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#f497ab",
+        "color-brand-content": "#f497ab",
+        "color-brand-visited": "#d8a4d0",
+    },
+}
+
+# Copy what a reader types: the command without its prompt, and never its output.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+
+# -- Docstrings --------------------------------------------------------------------------------
+
+# Sections of a docstring and the fields that they become.
+SECTIONS = {"Args:": "param", "Attributes:": "attribute", "Raises:": "raises", "Returns:": "returns"}
+
+# What MicroPie makes and a handler only gets: how to construct it is nobody's business.
+GIVEN = {"micropie.Request", "micropie.WebSocket", "micropie.WebSocketRequest"}
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what follows to autodoc; priorities stand around that of sphinx-autodoc-typehints, which is 500."""
+    app.add_autodoc_attrgetter(type, class_attribute)
+    app.add_autodoc_attrgetter(ModuleType, module_attribute)
+    app.connect("autodoc-process-signature", hide_constructor, priority=400)
+    app.connect("autodoc-process-docstring", read_docstring, priority=400)
+    app.connect("autodoc-process-docstring", arrange_fields, priority=600)
+
+
+def class_attribute(owner: type, name: str, *default: Any) -> Any:
+    """Show a lazy attribute as the property that it is for a reader, with its type."""
+    value = safe_getattr(owner, name, *default)
+    return property(value._compute) if isinstance(value, lazy) else value
+
+
+def module_attribute(module: ModuleType, name: str, *default: Any) -> Any:
+    """Keep the inside of a type alias out of the page; its comment says what it means."""
+    value = safe_getattr(module, name, *default)
+    return object() if isgenericalias(value) else value
+
+
+def hide_constructor(_app: Sphinx, what: str, name: str, *_details: Any) -> tuple[str, str] | None:
+    """Leave out the arguments of a class that only MicroPie itself calls."""
+    return ("", "") if what == "class" and name in GIVEN else None
+
+
+def arrange_fields(_app: Sphinx, what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """Leave out the types of those too, and put parameters before results before errors, whoever wrote them there."""
+    if name in GIVEN:
+        lines[:] = [line for line in lines if not line.startswith((":param ", ":type "))]
+    start = next((number for number, line in enumerate(lines) if line.startswith(":")), None)
+    if what not in ("function", "method") or start is None:
+        return
+    fields: list[list[str]] = []
+    for line in lines[start:]:
+        if line.startswith(":"):
+            fields.append([])
+        fields[-1].append(line)
+    fields.sort(
+        key=lambda field: 2 if field[0].startswith(":raises") else field[0].startswith((":return", ":rtype"))
+    )
+    lines[start:] = [line for field in fields for line in field]
+
+
+def read_docstring(_app: Sphinx, what: str, name: str, obj: Any, _options: Any, lines: list[str]) -> None:
+    """Find a constant's comment, wherever it is defined, and read the sections of a docstring."""
+    if what == "data":
+        lines[:] = comment_on(name.rpartition(".")[2])
+    lines[:] = read_sections(lines, obj)
+
+
+def read_sections(lines: list[str], obj: Any) -> list[str]:
+    """Turn the sections of a docstring into fields.
+
+    Types come from annotations. Napoleon would look for them in the text, and takes the start of a sentence with a
+    colon in it for one.
+    """
+    found: list[str] = []
+    section = None
+    for line in lines:
+        name, _, text = line.strip().partition(": ")
+        if line in SECTIONS:
+            section = SECTIONS[line]
+            found.append("")
+        elif section is None or not line.startswith("    "):
+            section = section if not line else None
+            found.append(line)
+        elif section == "returns":
+            found.append(f":returns: {line.strip()}" if not found[-1] else line)
+        elif line.startswith("     "):
+            found.append(line[4:])
+        elif section == "attribute":
+            # A property has a place and a docstring of its own.
+            shown = not isinstance(getattr(obj, name, None), property)
+            found += ["", f".. attribute:: {name}", "", f"    {text}"] if shown else ["", "..", ""]
+        else:
+            found.append(f":{section} {name.replace('*', chr(92) + '*')}: {text}")
+    return found
+
+
+def comment_on(constant: str) -> list[str]:
+    """The ``#:`` comment on a name of the package, in whichever module it stands."""
+    for name in [
+        "micropie",
+        *(module.name for module in pkgutil.iter_modules(micropie.__path__, "micropie.")),
+    ]:
+        try:
+            comments = ModuleAnalyzer.for_module(name).find_attr_docs()
+        except PycodeError:  # no source, such as a compiled module
+            continue
+        if ("", constant) in comments:
+            return comments["", constant]
+    return []

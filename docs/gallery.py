@@ -1,0 +1,102 @@
+"""Serve the built docs at one address, with every example running inside them: ``python docs/gallery.py``.
+
+The gallery is a MicroPie app. The docs are its root, and the app of each folder ``docs/examples/NAME`` is mounted at
+``/live/NAME/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.staticfiles import StaticFiles
+
+from micropie import App, HttpMiddleware, Request
+
+DOCS = Path(__file__).parent
+BUILT = DOCS / "_build" / "gallery"
+
+
+class Pages(HttpMiddleware):
+    """Hands whatever is not an example to the built docs."""
+
+    def __init__(self, built: Path) -> None:
+        self._files = StaticFiles(directory=built, html=True)
+        self._examples = {f"/live/{name}" for name in examples()}
+
+    async def before_request(self, request: Request) -> dict[str, Any] | None:
+        if request.path in self._examples:  # The page's relative addresses need a slash at the end.
+            return {"status_code": 308, "headers": [("Location", f"{request.path}/")]}
+        if not request.path.startswith("/live/"):
+            request._subapp, request._subapp_path = self._files, request.path
+        return None
+
+
+def examples() -> dict[str, Path]:
+    """Return the examples by name, sorted."""
+    return {path.parent.name: path for path in sorted((DOCS / "examples").glob("*/app.py"))}
+
+
+def load(name: str, path: Path) -> Any:
+    """Return the app of one example. Each file is called ``app.py``, so each gets a module name of its own."""
+    spec = importlib.util.spec_from_file_location(f"gallery_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # An app finds its templates by the module that defines it.
+    spec.loader.exec_module(module)
+    return module.app
+
+
+def build(built: Path) -> App:
+    """Return the gallery over the docs in the folder ``built``."""
+    gallery = App()
+    gallery.middlewares.append(Pages(built))
+    for name, path in examples().items():
+        gallery.mount(f"/live/{name}", load(name, path))
+    return gallery
+
+
+def listen(port: int | None, fd: int | None) -> socket.socket:
+    """Return a listening socket: the inherited one, the one asked for, else port 8000 or any that is free."""
+    if fd is not None:
+        return socket.socket(fileno=fd)
+    try:
+        return socket.create_server(("127.0.0.1", 8000 if port is None else port))
+    except OSError:
+        if port is not None:
+            raise
+        return socket.create_server(("127.0.0.1", 0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Serve the built docs with every example running inside them."
+    )
+    parser.add_argument(
+        "--port", type=int, help="the port on this machine (default: 8000, else any free one)"
+    )
+    parser.add_argument(
+        "--fd", type=int, help="a listening socket to use instead, inherited as this file descriptor"
+    )
+    parser.add_argument("--built", type=Path, default=BUILT, help="the folder of the built docs")
+    options = parser.parse_args()
+    if not (options.built / "index.html").is_file():
+        parser.exit(1, f"There are no built docs in {options.built}. Run: tox -e gallery\n")
+    try:
+        sock = listen(options.port, options.fd)
+    except OSError as error:
+        parser.exit(1, f"Cannot listen on port {options.port}: {error.strerror}.\n")
+    app = build(options.built)
+    print(f"Gallery at http://127.0.0.1:{sock.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[sock])
+
+
+if __name__ == "__main__":
+    main()

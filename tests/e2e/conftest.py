@@ -1,0 +1,120 @@
+"""A browser that trusts nothing: every page is watched, and the only address it reaches is this machine's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from playwright.sync_api import Browser, BrowserType, Error, expect
+
+from tests.e2e.browsing import Visitor
+from tests.serving import Server, serve
+from tools.blocks import find_run
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+WEBSOCKETS = ROOT / "docs" / "tutorial" / "websockets.rst"
+
+expect.set_options(timeout=15_000)  # A limit on a busy machine, never a wait.
+
+
+def missing(what: str) -> NoReturn:
+    """Skip on a user's machine, where a tool may be missing; fail in CI, where a skipped test is a hole."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+
+
+# The browser
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(
+    browser_type: BrowserType, browser_type_launch_args: dict[str, Any]
+) -> dict[str, Any]:
+    """Choose the Chromium: the one that is named, else Playwright's own, else the system's."""
+    flags = [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # No name leads anywhere, for WebSockets too.
+    ]
+    args = browser_type_launch_args | {"args": flags}
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")  # Chromium's sandbox refuses to work for root.
+    if named := os.environ.get("MICROPIE_E2E_CHROMIUM"):
+        return args | {"executable_path": named}
+    try:
+        browser_type.launch(**args).close()
+    except Error:
+        names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+        found = next(filter(None, map(shutil.which, names)), None)
+        if found is None:
+            missing(
+                "There is no Chromium: run 'playwright install chromium', or name one in MICROPIE_E2E_CHROMIUM."
+            )
+        return args | {"executable_path": found}
+    return args
+
+
+@pytest.fixture(scope="session")
+def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the browser packages that the lock file pins, and return their folder."""
+    npm = shutil.which("npm")
+    if npm is None:
+        missing("There is no npm, which installs the Socket.IO client for the tests.")
+    folder = tmp_path_factory.mktemp("npm")
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(HERE / name, folder)
+    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        missing(f"npm could not install the Socket.IO client for the tests:\n{done.stderr}")
+    return folder / "node_modules"
+
+
+# Users and servers
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visitor]]:
+    """Return a function that opens an address as a new user. When the test ends, no page may have had an error."""
+    packages = request.getfixturevalue("npm_packages") if "npm_packages" in request.fixturenames else None
+    visitors: list[Visitor] = []
+
+    def visit(url: str, **options: Any) -> Visitor:
+        visitor = Visitor(browser, packages, **options)
+        visitors.append(visitor)
+        visitor.page.goto(url)
+        return visitor
+
+    yield visit
+    for visitor in visitors:
+        visitor.leave()
+
+
+@pytest.fixture
+def run_block(tmp_path: Path) -> Callable[[str], AbstractContextManager[Server]]:
+    """Return a function that serves a named block of the WebSocket page, with the command that the page shows."""
+
+    def run_block(name: str) -> AbstractContextManager[Server]:
+        run = find_run(WEBSOCKETS, name)
+        run.write(tmp_path)
+        return serve(tmp_path, run.command)
+
+    return run_block
+
+
+@pytest.fixture(scope="session")
+def built_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the docs as the gallery shows them."""
+    built = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "-q", "-t", "gallery", str(ROOT / "docs"), str(built)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return built

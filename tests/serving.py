@@ -1,0 +1,168 @@
+"""Serve an app for a test, by the command that the documentation shows.
+
+The socket is bound and listening before the server starts and is handed down to it, so there is no race for a free
+port, and a client that comes early waits in the backlog. It stays open when the server stops, so that a restarted
+server is found at the same address.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+
+PATIENCE = 30.0  # Seconds for one step of a server on a busy machine: a limit, never a wait.
+
+TRACEBACK = "Traceback (most recent call last)"
+
+# What each server says when it is ready, and how it is told to use the socket that it inherits. granian cannot do that.
+SERVERS = {
+    "uvicorn": ("Uvicorn running on", "--fd {fd}"),
+    "hypercorn": ("Running on", "--bind fd://{fd}"),
+    "daphne": ("Listening on TCP address", "--fd {fd}"),
+    "granian": ("Started worker-1", "--host 127.0.0.1 --port {port}"),
+    "docs/gallery.py": ("Gallery at", "--fd {fd}"),
+}
+
+
+class Server:
+    """One server process at a time, always at one address."""
+
+    def __init__(self, directory: Path, command: str = "uvicorn app:app") -> None:
+        self._directory = directory
+        words = shlex.split(command)
+        if words[0] in ("python", "python3"):
+            words = words[2:] if words[1] == "-m" else words[1:]
+        self._ready, options = SERVERS[words[0]]
+        self._socket = _placeholder() if words[0] == "granian" else socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/"
+        program = [words[0]] if words[0].endswith(".py") else ["-m", words[0]]
+        options = options.format(fd=self._socket.fileno(), port=self.port)
+        self._command = [sys.executable, *program, *words[1:], *options.split()]
+        self._log: list[str] = []
+        self._started_at = 0
+        self._silent = True  # Nobody is there to write any more.
+        self._said_something = threading.Condition()
+
+    def log(self) -> str:
+        """What the server wrote so far, before a restart too."""
+        return "".join(self._log)
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the running process has written ``text``; its end, or a long silence, is a failure."""
+        with self._said_something:
+            self._said_something.wait_for(lambda: self._wrote(text) or self._silent, PATIENCE)
+        assert self._wrote(text), f"the server did not write {text!r}"
+
+    def start(self) -> None:
+        """Start the process and return when it serves."""
+        self._started_at, self._silent = len(self._log), False
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=self._directory,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            pass_fds=[self._socket.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # So that one call ends its workers too.
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.wait_for_log(self._ready)
+        if "granian" in self._command:
+            self._knock()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End the process and return its exit status. The socket stays open: clients now wait in its backlog."""
+        self._process.send_signal(how)
+        try:
+            status = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the server did not end at {how.name}") from None
+        finally:
+            self._kill()
+        return status
+
+    def restart(self) -> None:
+        """Stop the process and start another one at the same address."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop the process if it runs, and give up the address."""
+        try:
+            if self._process.poll() is None:
+                self.stop()
+        finally:
+            self._kill()
+            self._socket.close()
+
+    def __str__(self) -> str:
+        return " ".join(self._command[1:])
+
+    def _wrote(self, text: str) -> bool:
+        return text in "".join(self._log[self._started_at :])
+
+    def _read(self) -> None:
+        output = self._process.stdout
+        assert output is not None
+        for line in output:
+            with self._said_something:
+                self._log.append(line)
+                self._said_something.notify_all()
+        output.close()
+        with self._said_something:
+            self._silent = True
+            self._said_something.notify_all()
+
+    def _knock(self) -> None:
+        """Connect until it works: granian binds its own socket, and says that it has started before it listens."""
+        deadline = monotonic() + PATIENCE
+        while self._process.poll() is None and monotonic() < deadline:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+
+    def _kill(self) -> None:
+        """Leave no process behind, whatever happened, and read the last words."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+
+
+@contextmanager
+def serve(directory: Path, command: str = "uvicorn app:app") -> Iterator[Server]:
+    """Run ``command`` in ``directory`` for the length of a ``with`` block.
+
+    What the server wrote is shown with any failure of the block. A traceback in it is a failure itself.
+    """
+    server = Server(directory, command)
+    try:
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
+        assert TRACEBACK not in server.log(), "the server wrote a traceback"
+    except BaseException as error:
+        error.add_note(f"{server} wrote:\n{server.log()}")
+        raise
+
+
+def _placeholder() -> socket.socket:
+    """Hold a port for a server that binds it by itself: the socket shares the port but never listens."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("127.0.0.1", 0))
+    return sock

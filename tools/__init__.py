@@ -1,0 +1,1 @@
+"""Helpers of the repository: never part of the wheel."""
