@@ -87,7 +87,9 @@ async def test_the_client_is_read_and_written_at_once() -> None:
         (["_busy_reader", "_sleeper"], ["one"], ["one", "sleeper stopped"]),
     ],
 )
-async def test_all_jobs_end_when_the_client_goes(names: list[str], messages: list[str], noted: list[str]) -> None:
+async def test_all_jobs_end_when_the_client_goes(
+    names: list[str], messages: list[str], noted: list[str]
+) -> None:
     app = Jobs(*names)
     async with websocket(app, leave=False) as client:
         for message in messages:

@@ -44,7 +44,9 @@ class Site(App):
         raise ValueError("mid-stream")
 
     async def ws_echo(self, ws: WebSocket) -> None:
-        await ws.accept(subprotocol="chat" if "chat" in ws.subprotocols else None, headers=[("X-Hello", "you")])
+        await ws.accept(
+            subprotocol="chat" if "chat" in ws.subprotocols else None, headers=[("X-Hello", "you")]
+        )
         async for message in ws:
             await ws.send(message)
         self.life.append(f"left with {ws.close_code}")
