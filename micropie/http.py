@@ -142,7 +142,10 @@ class Exchange:
         if request._route_handler is not None:
             request.path_params = request.path_params or segments[1:]
             return routes.chosen(request._route_handler), False
-        handler = routes.http(segments[0] if segments else "index")
+        name = segments[0] if segments else "index"
+        if name.startswith(("_", "ws_")):
+            raise HTTPError(404)  # not for index either
+        handler = routes.http(name)
         request.path_params = segments[1:]
         if handler is None:
             handler = routes.http("index")
