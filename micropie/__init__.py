@@ -2,7 +2,7 @@
 
 from .app import App
 from .arguments import FromSession
-from .exceptions import ConnectionClosed, HTTPError
+from .exceptions import ConnectionClosed, HTTPError, MultipartFileError
 from .middleware import HttpMiddleware, WebSocketMiddleware
 from .requests import Request, WebSocketRequest, current_request
 from .routing import methods
@@ -20,6 +20,7 @@ __all__ = [
     "HTTPError",
     "HttpMiddleware",
     "InMemorySessionBackend",
+    "MultipartFileError",
     "Request",
     "SessionBackend",
     "WebSocket",

@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import quote
 
+from .bodies import Limits
 from .concurrency import Pool
 from .http import serve_http
 from .lifespan import serve_lifespan
@@ -54,6 +55,18 @@ class App:
         ValueError: For a setting that is out of bounds.
     """
 
+    #: Seconds that may pass between two pieces of a body, or None.  The whole body may take 60 seconds and one
+    #: more for each 16 KiB that have come in; the time in which a handler does not read does not count.
+    #: A slower client gets 408.
+    body_timeout: float | None = 5.0
+    #: The largest body in bytes, or None.  A larger one gets 413.
+    max_body_size: int | None = 16 * MIB
+    #: The largest JSON body in bytes, or None.  Parsing it holds up every other request meanwhile.
+    max_json_size: int | None = MIB
+    #: The largest form field in bytes, or None.
+    max_form_field_size: int | None = MIB
+    #: How many fields and files a form may have, or None.
+    max_form_parts: int | None = 1000
     #: The largest WebSocket message in bytes, or None.  A larger one closes the socket with 1009.  It has
     #: come in whole by then: the server's own limit (``uvicorn --ws-max-size``) is what protects memory.
     max_message_size: int | None = MIB
@@ -107,6 +120,13 @@ class App:
         self._mounts: list[Mount] = []
         self._open_websockets: set[WebSocket] = set()
         self._warned = False
+        self._limits = Limits(
+            gap=self.body_timeout,
+            body=self.max_body_size,
+            json=self.max_json_size,
+            field=self.max_form_field_size,
+            parts=self.max_form_parts,
+        )
         self._pool = Pool(self.sync_workers)
         self._routes = Routes(self, App)
 

@@ -7,7 +7,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from enum import Enum
 from inspect import Parameter as Signed
@@ -191,6 +191,8 @@ class Parameter:
         raise HTTPError(400, f"the parameter {self.name!r} is missing")
 
     def _converted(self, values: list[Any]) -> Any:
+        if self.many and len(values) == 1 and isinstance(values[0], list):
+            values = values[0]  # JSON has lists of its own
         if self.convert is None:
             return values if self.many else values[0]
         try:
@@ -224,7 +226,8 @@ class Plan:
         # What **kwargs never gets: also "self" and "ws", which a query string must not set a second time.
         self.names = {
             p.name
-            for p in _parameters(_innermost(function))
+            for layer in _layers(function)
+            for p in _parameters(layer)
             if p.kind not in (Signed.VAR_POSITIONAL, Signed.VAR_KEYWORD)
         }
 
@@ -232,6 +235,14 @@ class Plan:
     def takes_segments(self) -> bool:
         """Whether path segments can become arguments."""
         return self.rest is not None or any(not (p.session_only or p.many) for p in self.positional)
+
+    def wanted(self, segments: list[str], request: Request) -> set[str | None]:
+        """The names that only the body can still give; None stands for all of it."""
+        named = [p for p in self.positional if not (p.session_only or p.many)][len(segments) :]
+        named += [p for p in self.positional + self.keyword if p.many]
+        named += [p for p in self.keyword if not (p.session_only or p.many)]
+        names: set[str | None] = {p.name for p in named if p.name not in request.query_params}
+        return names if names and self.extra is None and not any(p.many for p in named) else {None}
 
     def bind(self, segments: list[str], request: Request, exact: bool) -> tuple[list[Any], dict[str, Any]]:
         """The arguments for one call.
@@ -270,9 +281,12 @@ class Plan:
                 keywords[name] = extra._converted(values)
 
 
-def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
-    innermost: Callable[..., Any] = inspect.unwrap(getattr(function, "__func__", function))
-    return innermost
+def _layers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """The function under a bound method, and what its decorators have wrapped."""
+    layer: Any = getattr(function, "__func__", function)
+    while layer is not None:
+        yield layer
+        layer = getattr(layer, "__wrapped__", None)
 
 
 def _parameters(function: Callable[..., Any]) -> list[Signed]:

@@ -1,4 +1,4 @@
-"""The two things that asyncio does not have ready: a block that an event ends, and a thread pool per app."""
+"""What asyncio does not have ready: blocks that an event ends, jobs that are never cut, a pool of threads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
+
+Outcome: TypeAlias = tuple[T | None, BaseException | None]
 
 
 def this_task() -> asyncio.Task[Any]:
@@ -57,6 +59,25 @@ async def leave_when(event: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIte
         raise error
 
 
+async def uninterrupted(job: Coroutine[Any, Any, None]) -> None:
+    """Run a job to its end, even if the caller is cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.create_task(job)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
+
+
+def is_ordinary(error: BaseException) -> bool:
+    """Whether an error is the handler's own, and not a cancellation from outside or the end of the process."""
+    if isinstance(error, asyncio.CancelledError):
+        return not this_task().cancelling()  # a future that somebody else cancelled
+    return isinstance(error, Exception)
+
+
 class Pool:
     """Threads in which sync handlers run; started when the first one is needed.
 
@@ -73,16 +94,17 @@ class Pool:
 
         It may raise anything.  Where threads cannot be started (WebAssembly) it runs here.
         """
+        return reveal(await self.outcome(function, *arguments))
+
+    async def outcome(self, function: Callable[..., T], *arguments: Any) -> Outcome[T]:
+        """The same, with the error as a value: a task dies of SystemExit, a future of StopIteration."""
         if not threads_exist():
-            return function(*arguments)
+            return _call(function, arguments)
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="micropie")
-        call = contextvars.copy_context().run
+        context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        result, error = await loop.run_in_executor(self._executor, call, _outcome, function, arguments)
-        if error is not None:
-            raise error
-        return result  # type: ignore[return-value]  # one of the two is set
+        return await loop.run_in_executor(self._executor, context.run, _call, function, arguments)
 
     def close(self) -> None:
         """Let the threads end; calls that are running finish."""
@@ -91,12 +113,25 @@ class Pool:
             self._executor = None
 
 
-def _outcome(function: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T | None, BaseException | None]:
-    # The error as a value: a future refuses to carry StopIteration.
+def _call(function: Callable[..., T], arguments: tuple[Any, ...]) -> Outcome[T]:
     try:
         return function(*arguments), None
     except BaseException as error:
         return None, error
+
+
+def reveal(outcome: Outcome[T]) -> T:
+    """The result of a call in a thread.
+
+    Raises:
+        Exception: What it raised; as the cause of a RuntimeError if that would end more than the call.
+    """
+    result, error = outcome
+    if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
+        raise error
+    if error is not None:
+        raise RuntimeError(f"a sync handler raised {error!r}") from error
+    return result  # type: ignore[return-value]  # one of the two is set
 
 
 @cache

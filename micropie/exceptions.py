@@ -5,6 +5,7 @@
     Exception
     ├── HTTPError               the answer to this request is an error status
     ├── ConnectionClosed        this WebSocket is over
+    ├── MultipartFileError      an uploaded file is not whole
     └── ValueError
         └── InvalidJSON         a message is not JSON (private; catch ValueError)
 """
@@ -15,7 +16,7 @@ from http import HTTPStatus
 
 from .types import Headers
 
-__all__ = ["ConnectionClosed", "HTTPError"]
+__all__ = ["ConnectionClosed", "HTTPError", "MultipartFileError"]
 
 
 class HTTPError(Exception):
@@ -64,6 +65,23 @@ class ConnectionClosed(Exception):
 
     def __str__(self) -> str:
         return f"{self.code} {self.reason}" if self.reason else str(self.code)
+
+
+class MultipartFileError(Exception):
+    """An uploaded file is not whole: the client cut it short, or it broke a limit.
+
+    Raised by ``await content.get()``.  A handler that does not catch it answers with the cause's status.
+
+    Args:
+        cause: Why; usually an :class:`HTTPError`.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"the uploaded file is not whole: {self.cause}"
 
 
 class InvalidJSON(ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Literal
@@ -67,12 +67,19 @@ def parse_cookies(header: str) -> dict[str, str]:
     Of two with one name the first counts: browsers send the one with the longer path first
     (RFC 6265, section 5.4).
     """
-    cookies: dict[str, str] = {}
+    return dict(reversed(list(_cookie_pairs(header))))
+
+
+def cookie_values(header: str, name: str) -> list[str]:
+    """The values of all cookies with a name, in the order in which they were sent."""
+    return [value for key, value in _cookie_pairs(header) if key == name]
+
+
+def _cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
     for pair in header.split(";"):
         name, equals, value = pair.partition("=")
         if equals:
-            cookies.setdefault(name.strip(), value.strip().strip('"'))
-    return cookies
+            yield name.strip(), value.strip().strip('"')
 
 
 def format_cookie(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .concurrency import leave_when
-from .exceptions import HTTPError
+from .concurrency import is_ordinary, leave_when, uninterrupted
+from .exceptions import HTTPError, MultipartFileError
 from .headers import encode_headers
 from .middleware import HttpMiddleware, short_circuit
 from .mounts import find_mount
@@ -36,14 +36,15 @@ logger = logging.getLogger("micropie")
 
 async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request.  No error leaves this function, only a cancellation."""
-    request = Request(app, scope)
+    request = Request(app, scope, receive)
     token = current_request.set(request)
     exchange = Exchange(app, request, receive, send)
     try:
         await exchange.run()
     finally:
-        await exchange.close()
         current_request.reset(token)
+        if exchange.has_loose_ends:
+            await uninterrupted(exchange.close())
 
 
 class Exchange:
@@ -66,19 +67,26 @@ class Exchange:
         """Answer the request, or have a mounted app answer it."""
         try:
             result = await self._result()
-        except Exception as error:
+        except BaseException as error:
+            if not is_ordinary(error):
+                await self._after_hooks(Answer(500, ""))
+                raise
             if self._started:
                 logger.exception("the app mounted for %s failed while it was answering", self._request.path)
                 return
             result = await self._error(error)
-        except BaseException:
-            await self._after_hooks(Answer(500, ""))
-            raise
         if result is not None:
             await self._send_answer(await self._after_hooks(result))
 
+    @property
+    def has_loose_ends(self) -> bool:
+        """Whether a stream or an upload is to be closed."""
+        return self._stream is not None or self._request._form is not None
+
     async def close(self) -> None:
-        """Run the ``finally`` of a generator that the handler returned, wherever it stands."""
+        """Run the ``finally`` of a generator that the handler returned, and read the body no further."""
+        if self._request._form is not None:
+            await self._request._form.close()
         if self._stream is not None:
             try:
                 await self._stream.aclose()
@@ -91,6 +99,12 @@ class Exchange:
         if app._allowed_hosts:
             check_host(request.scope, app._allowed_hosts)
         await request._load_session()
+        early = await self._on_headers()
+        if early is not None:
+            return early
+        mounted = find_mount(app._mounts, request)
+        if mounted is None:
+            await request._read_body()
         early = await self._before_hooks()
         if early is not None:
             return early
@@ -102,14 +116,19 @@ class Exchange:
 
     # --- hooks ----------------------------------------------------------------------------------------
 
+    async def _on_headers(self) -> Answer | None:
+        for middleware in self._app.middlewares:
+            early = short_circuit(await middleware.on_headers(self._request), middleware.on_headers)
+            if early is not None:
+                return _early_answer(early)
+        return None
+
     async def _before_hooks(self) -> Answer | None:
         for middleware in self._app.middlewares:
             hook = middleware.before_request
             early = short_circuit(await hook(self._request), hook)
             if early is not None:
-                return answer(
-                    (early.get("status_code", 200), early.get("body", ""), early.get("headers", ()))
-                )
+                return _early_answer(early)
             self._entered.append(middleware)
         return None
 
@@ -144,7 +163,10 @@ class Exchange:
         if request._route_handler is not None:
             request.path_params = request.path_params or segments[1:]
             return routes.chosen(request._route_handler, websocket=False), False
-        handler = routes.http(segments[0] if segments else "index")
+        name = segments[0] if segments else "index"
+        if name.startswith(("_", "ws_")):
+            raise HTTPError(404)  # not for index either
+        handler = routes.http(name)
         request.path_params = segments[1:]
         if handler is None:
             handler = routes.http("index")
@@ -157,6 +179,8 @@ class Exchange:
         request = self._request
         if handler.allowed is not None and request.method not in handler.allowed:
             raise HTTPError(405, headers=[("Allow", ", ".join(sorted(handler.allowed)))])
+        if request._form is not None:
+            await request._form.wait_for(handler.plan.wanted(request.path_params, request))
         arguments, keywords = handler.plan.bind(request.path_params, request, exact)
         result = await handler.run(self._app._pool, arguments, keywords)
         if result is None and not handler.may_return_none:
@@ -166,12 +190,15 @@ class Exchange:
         if isinstance(found.body, (str, bytes)):
             return found
         self._stream = Stream(found.body, self._app._pool)
+        await request._body.settle()
         async with leave_when(self._client_left):
             await self._stream.fetch_first()
         return found._replace(body=self._stream)
 
-    async def _error(self, error: Exception) -> Answer:
+    async def _error(self, error: BaseException) -> Answer:
         """The page for an error.  What a handler changed in the session before an unexpected one is dropped."""
+        if isinstance(error, MultipartFileError) and isinstance(error.cause, HTTPError):
+            error = error.cause
         if isinstance(error, HTTPError):
             return await error_page(self._app, error)
         self._request._session.discard()
@@ -192,7 +219,7 @@ class Exchange:
             elif not replaced:
                 await self._send(message)
 
-        await child(scope, self._receive, send)
+        await child(scope, self._request._body.replay, send)
         if not self._started:
             raise RuntimeError(f"the app mounted for {self._request.path} sent no answer")
 
@@ -202,29 +229,26 @@ class Exchange:
         Returns:
             Whether a hook put an answer of its own in the place of the child's.
         """
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())
-        ]
-        result = await self._after_hooks(Answer(start["status"], b"", headers))
-        if result.body != b"":
-            await self._send_answer(result)
-            return True
-        cookies = await self._save_session()
-        fields = encode_headers(header_list(result) + cookies)
+        fields = list(start.get("headers", ()))
+        if self._entered:
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+            result = await self._after_hooks(Answer(start["status"], b"", headers))
+            if result.body != b"":
+                await self._send_answer(result)
+                return True
+            start = {**start, "status": result.status}
+            fields = encode_headers(header_list(result))
+        fields += encode_headers(await self._request._save_before_answer())
         self._started = True
-        await self._send({**start, "status": result.status, "headers": fields})
+        await self._send({**start, "headers": fields})
         return False
 
     # --- the answer -----------------------------------------------------------------------------------
 
-    async def _save_session(self) -> list[tuple[str, str]]:
-        cookie = await self._request._save_session()
-        return [] if cookie is None else [("set-cookie", cookie)]
-
     async def _send_answer(self, result: Answer) -> None:
         try:
             headers, body = encode_answer(result)
-            headers += encode_headers(await self._save_session())
+            headers += encode_headers(await self._request._save_before_answer())
         except Exception as error:
             result = await self._error(error)
             headers, body = encode_answer(result)
@@ -262,8 +286,14 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _client_left(self) -> None:
+        if self._request._form is not None:
+            await self._request._form.ended()
         while not self._gone:
             self._gone = (await self._receive())["type"] == "http.disconnect"
+
+
+def _early_answer(early: dict[str, Any]) -> Answer:
+    return answer((early.get("status_code", 200), early.get("body", ""), early.get("headers", ())))
 
 
 async def error_page(app: App, error: HTTPError) -> Answer:

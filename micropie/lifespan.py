@@ -19,7 +19,27 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
     """Run the startup handlers, wait for the server's end, run the shutdown handlers."""
     apps = {id(mount.app): mount.app for mount in app._mounts}
     children = [Child(child, scope) for child in apps.values()]
-    await receive()
+    try:
+        await receive()
+        started = await _start(app, children)
+        if started:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        stopped = await _stop(app, children)
+    finally:
+        for child in children:
+            await child.cancel()
+        app._pool.close()
+    if not started:
+        await send({"type": "lifespan.startup.failed", "message": "a startup handler failed, see the log"})
+    elif not stopped:
+        await send({"type": "lifespan.shutdown.failed", "message": "a shutdown handler failed, see the log"})
+    else:
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _start(app: App, children: list[Child]) -> bool:
+    """Run the startup handlers, then start the children; whether all went well."""
     try:
         for handler in app.startup_handlers:
             await _call(handler)
@@ -27,19 +47,12 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
             await child.start()
     except Exception:
         logger.exception("a startup handler failed")
-        await _stop(app, children)
-        await send({"type": "lifespan.startup.failed", "message": "a startup handler failed, see the log"})
-        return
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    if await _stop(app, children):
-        await send({"type": "lifespan.shutdown.complete"})
-    else:
-        await send({"type": "lifespan.shutdown.failed", "message": "a shutdown handler failed, see the log"})
+        return False
+    return True
 
 
 async def _stop(app: App, children: list[Child]) -> bool:
-    """Stop the children, run every shutdown handler, end the threads; whether all went well."""
+    """Stop the children that run, then call every shutdown handler; whether all went well."""
     well = True
     for stop in [child.stop for child in reversed(children)] + list(app.shutdown_handlers):
         try:
@@ -47,7 +60,6 @@ async def _stop(app: App, children: list[Child]) -> bool:
         except Exception:
             logger.exception("a shutdown handler failed")
             well = False
-    app._pool.close()
     return well
 
 
@@ -64,8 +76,9 @@ class Child:
         self._app = app
         self._scope = dict(scope)
         self._in: asyncio.Queue[Message] = asyncio.Queue()
-        self._out: asyncio.Queue[Message] = asyncio.Queue()
+        self._out: asyncio.Queue[str] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._runs = False
 
     async def start(self) -> None:
         """Start the app.
@@ -74,41 +87,39 @@ class Child:
             RuntimeError: If it says that its startup failed.
         """
         self._task = asyncio.create_task(self._run())
-        answer = await self._tell(self._task, "lifespan.startup")
+        answer = await self._tell("lifespan.startup")
         if answer == "lifespan.startup.failed":
-            await self._end(self._task)
             raise RuntimeError("a mounted app failed to start")
+        self._runs = answer == "lifespan.startup.complete"
 
     async def stop(self) -> None:
-        """Stop the app, if it was started.
+        """Stop the app, if it has started.
 
         Raises:
             RuntimeError: If it says that its shutdown failed.
         """
-        if self._task is None:
-            return
-        answer = await self._tell(self._task, "lifespan.shutdown")
-        await self._end(self._task)
-        if answer == "lifespan.shutdown.failed":
+        if self._runs and await self._tell("lifespan.shutdown") == "lifespan.shutdown.failed":
             raise RuntimeError("a mounted app failed to shut down")
+
+    async def cancel(self) -> None:
+        """Leave nothing behind; after its last word an app has nothing to do any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         try:
-            await self._app(self._scope, self._in.get, self._out.put)
+            await self._app(self._scope, self._in.get, self._answer)
         except Exception:
             # The specification's way to say "no lifespan here", so no error.
             logger.debug("a mounted app does not support lifespan", exc_info=True)
         finally:
-            self._out.put_nowait({"type": "ended"})
+            self._out.put_nowait("ended")
 
-    async def _end(self, task: asyncio.Task[None]) -> None:
-        # It has said its last word.  Many an app goes on waiting for another message.
-        task.cancel()
-        await asyncio.wait([task])
-        self._task = None
+    async def _answer(self, message: Message) -> None:
+        self._out.put_nowait(message["type"])
 
-    async def _tell(self, task: asyncio.Task[None], kind: str) -> str:
-        if task.done():
-            return "ended"
-        await self._in.put({"type": kind})
-        return str((await self._out.get())["type"])
+    async def _tell(self, kind: str) -> str:
+        """Tell the app something and wait for its answer; ``ended`` if it has none."""
+        self._in.put_nowait({"type": kind})
+        return await self._out.get()

@@ -53,4 +53,4 @@ def _chosen_scope(request: Request) -> Scope:
     root = (scope.get("root_path") or "").rstrip("/") + "/" + request._subapp_mount_path.strip("/")
     root = root.rstrip("/")
     path = root + "/" + request._subapp_path.lstrip("/")
-    return {**scope, "path": path, "raw_path": None, "root_path": root}
+    return {**scope, "path": path, "raw_path": None, "root_path": root, "session": request.session}

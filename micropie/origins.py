@@ -19,6 +19,7 @@ from .types import Scope
 logger = logging.getLogger("micropie")
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+_ONE_HOST = {"localhost", "127.0.0.1", "[::1]"}
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^/:@?#\[\]\s]+)(?::([0-9]{1,5}))?").fullmatch
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^/:@?#\[\]\s]+)(?::([0-9]{1,5}))?").fullmatch
 
@@ -59,7 +60,7 @@ def same_host(origin: str, authority: str) -> bool:
     default = _DEFAULT_PORTS.get(own[1])
     if default is None or (own[3] or default) != (other[2] or default):
         return False
-    return own[2] == other[1] or (is_loopback(own[2]) and is_loopback(other[1]))
+    return own[2] == other[1] or {own[2], other[1]} <= _ONE_HOST
 
 
 def _own_hosts(scope: Scope) -> Iterator[str]:
@@ -89,9 +90,10 @@ def check_host(scope: Scope, allowed: Collection[str]) -> None:
             names below ``example.com``.
 
     Raises:
-        HTTPError: 400, if ``Host`` is missing or none of them.
+        HTTPError: 400, if ``Host`` is missing, comes twice or is none of them.
     """
-    authority = _AUTHORITY((find_header(scope, b"host") or b"").decode("latin-1").lower())
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    authority = _AUTHORITY(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
     if authority is None or not any(_host_matches(authority, name) for name in allowed):
         raise HTTPError(400, "this host name is not served here")
 

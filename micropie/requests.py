@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from urllib.parse import parse_qs, quote
 
+from .bodies import Body, has_body, is_json, media_type
 from .exceptions import HTTPError
-from .headers import decode_headers, find_header, format_cookie, parse_cookies
+from .headers import SameSite, cookie_values, decode_headers, find_header, format_cookie, parse_cookies
 from .origins import is_loopback
 from .sessions import SessionView
-from .types import ASGIApp, Scope
+from .uploads import MultipartForm
+from .types import ASGIApp, Receive, Scope
 
 if TYPE_CHECKING:
     from .app import App
@@ -56,6 +59,13 @@ class Request:
     path: str
     #: The path segments after the one that named the handler.
     path_params: list[str]
+    #: The fields of a form: every value of each name.
+    body_params: dict[str, list[str]]
+    #: The value of a JSON body; an empty dict if there is none.
+    get_json: Any
+    #: The uploaded files by field name: dicts with ``filename``, ``content_type`` and ``content``, a bounded
+    #: :class:`asyncio.Queue` of ``bytes`` that ends with None.
+    files: dict[str, dict[str, Any]]
 
     # A middleware may choose the handler, by name, or a whole other app.
     _route_handler: str | None = None
@@ -64,13 +74,19 @@ class Request:
     _subapp_path: str = "/"
     _subapp_mount_path: str = ""
 
-    def __init__(self, app: App, scope: Scope) -> None:
+    def __init__(self, app: App, scope: Scope, receive: Receive) -> None:
         self._app = app
         self._session = SessionView(app.session_backend, app.session_timeout)
         self.scope = scope
         self.method = scope.get("method", "")
         self.path = scope["path"]
         self.path_params = []
+        self.body_params = {}
+        self.get_json = {}
+        self.files = {}
+        self._body = Body(scope, receive, app._limits)
+        self._form: MultipartForm | None = None
+        self._new_cookies: list[str] = []
 
     @lazy
     def headers(self) -> dict[str, str]:
@@ -131,40 +147,147 @@ class Request:
         values = self.query_params.get(name)
         return values[0] if values else default
 
+    def form(self, name: str, default: str | None = None) -> str | None:
+        """The first value of a form field.
+
+        Args:
+            name: The field.
+            default: What to return if there is none.
+        """
+        values = self.body_params.get(name)
+        return values[0] if values else default
+
+    def json(self, name: str | None = None, default: Any = None) -> Any:
+        """The JSON body, or the value of one of its top-level keys.
+
+        Args:
+            name: The key; None for all of it.
+            default: What to return if there is no such key.
+        """
+        if name is None:
+            return self.get_json
+        return self.get_json.get(name, default) if isinstance(self.get_json, dict) else default
+
+    async def body(self) -> bytes:
+        """The body as it came, whatever its media type; a second call gives the same bytes.
+
+        Raises:
+            HTTPError: 413 if it is too large, 408 if it comes too slowly, 400 if the client cuts it short.
+            RuntimeError: If it is a multipart form, which is not kept.
+        """
+        return await self._body.read()
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        max_age: int | None = None,
+        expires: datetime | None = None,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool | None = None,
+        httponly: bool = True,
+        samesite: SameSite = "lax",
+    ) -> None:
+        """Set a cookie with the answer; for a WebSocket, before :meth:`~micropie.WebSocket.accept`.
+
+        Args:
+            name: Its name.
+            value: Its value; what a cookie cannot hold has to be encoded first, with ``quote()`` for example.
+            max_age: Seconds that it lives; until the browser ends if neither this nor ``expires`` is given.
+            expires: The moment at which it ends, with a time zone of UTC.
+            path: The path below which it is sent.
+            domain: The domain to whose hosts it is sent; this host alone if None.
+            secure: Whether it is sent over HTTPS only; if None, it is but for development on one machine.
+            httponly: Whether it is hidden from JavaScript.
+            samesite: ``"lax"``, ``"strict"`` or ``"none"``: whether requests from other sites carry it.
+
+        Raises:
+            ValueError: If a part has characters that a cookie cannot hold.
+        """
+        secure = self._is_encrypted() or not self._is_local() if secure is None else secure
+        self._new_cookies.append(
+            format_cookie(
+                name,
+                value,
+                max_age=max_age,
+                expires=expires,
+                path=path,
+                domain=domain,
+                secure=secure,
+                httponly=httponly,
+                samesite=samesite,
+            )
+        )
+
+    def delete_cookie(self, name: str, *, path: str = "/", domain: str | None = None) -> None:
+        """Have the browser forget a cookie; path and domain have to be those with which it was set."""
+        self.set_cookie(name, "", max_age=0, path=path, domain=domain)
+
+    # --- the body -------------------------------------------------------------------------------------
+
+    async def _read_body(self) -> None:
+        """Read a body that the media type says how to read; a multipart form is read while it comes in."""
+        if not has_body(self.scope):
+            return
+        kind, parameters = media_type(self.scope)
+        if is_json(kind):
+            self.get_json = await self._body.read_json()
+        elif kind == "application/x-www-form-urlencoded":
+            self.body_params = await self._body.read_form()
+        elif kind == "multipart/form-data":
+            self._form = MultipartForm(self._body, parameters, self._app._limits)
+            self.body_params, self.files = self._form.fields, self._form.files
+
     def _body_values(self, name: str) -> list[Any] | None:
-        return None
+        if name in self.body_params:
+            return self.body_params[name]
+        if isinstance(self.get_json, dict) and name in self.get_json:
+            return [self.get_json[name]]
+        return [self.files[name]] if name in self.files else None
 
     def _body_names(self) -> list[str]:
-        return []
+        keys = self.get_json if isinstance(self.get_json, dict) else ()
+        return [*self.body_params, *keys, *self.files]
 
     # --- the session and its cookie -----------------------------------------------------------------
 
     async def _load_session(self) -> None:
-        """Load the session if the client sent its cookie."""
+        """Load the session if the client sent its cookie; an outer app's session is shared."""
+        if "session" in self.scope:
+            self._session.share(self.scope["session"])
+            return
         name = self._app._session_cookie.name
-        for key, value in self.scope["headers"]:
-            if key == b"cookie" and name.encode() in value:
-                session_id = self._app._checked_session_id(self.cookies.get(name))
-                if session_id is not None:
-                    await self._session.load(session_id)
-                return
+        if not any(key == b"cookie" and name.encode() in value for key, value in self.scope["headers"]):
+            return
+        # A mounted app may have a cookie of the same name for its own path, which comes first then.
+        for value in cookie_values(self.headers["cookie"], name):
+            session_id = self._app._checked_session_id(value)
+            if session_id is not None and self._session.id is None:
+                await self._session.load(session_id)
+
+    async def _save_before_answer(self) -> list[tuple[str, str]]:
+        """Save the session before the answer goes out, and return the cookies that it has to carry."""
+        cookie = await self._save_session()
+        cookies = self._new_cookies if cookie is None else [*self._new_cookies, cookie]
+        return [("set-cookie", cookie) for cookie in cookies]
 
     async def _save_session(self) -> str | None:
-        """Save before the answer goes out; the ``Set-Cookie`` value that it has to carry, if any."""
         session = self._session
-        if session.id is None and not session.data:
+        if session.shared or (session.id is None and not session.data):
             return None
         new_id = self._app._new_session_id() if session.id is None or session.regenerate else None
-        await session.save(new_id)
-        return self._format_session_cookie(session.id, self._app.session_timeout)
+        told = await session.save(new_id)
+        return None if told is None else self._format_session_cookie(told)
 
-    def _format_session_cookie(self, session_id: str | None, max_age: int) -> str:
-        """The session's ``Set-Cookie`` value; without an id, one that makes the browser forget it."""
+    def _format_session_cookie(self, session_id: str) -> str:
+        """The session's ``Set-Cookie`` value; for an empty id, one that makes the browser forget it."""
         settings = self._app._session_cookie
         return format_cookie(
             settings.name,
-            session_id or "",
-            max_age=max_age if session_id else 0,
+            session_id,
+            max_age=self._app.session_timeout if session_id else 0,
             path=settings.path or quote(self.scope.get("root_path") or "/"),
             domain=settings.domain,
             secure=self._cookie_is_secure() or settings.samesite == "none",
@@ -172,12 +295,15 @@ class Request:
         )
 
     def _cookie_is_secure(self) -> bool:
-        encrypted = self.scope.get("scheme") in ("https", "wss")
+        encrypted = self._is_encrypted()
         local = not encrypted and self._is_local()
         if not encrypted and not local and self.headers.get("x-forwarded-proto") != "https":
             self._app._warn_of_plain_http(self.headers.get("host", ""))
         forced = self._app.session_cookie_secure
         return not local if forced is None else forced
+
+    def _is_encrypted(self) -> bool:
+        return self.scope.get("scheme") in ("https", "wss")
 
     def _is_local(self) -> bool:
         """Whether browser and server are one machine with nothing in between, as in development."""
@@ -193,16 +319,23 @@ class Request:
 class WebSocketRequest(Request):
     """The request that opened a WebSocket: its handshake."""
 
-    async def _save_before_accept(self, chosen_id: str | None) -> str | None:
+    async def _save_before_accept(self, chosen_id: str | None) -> list[tuple[str, str]]:
         """Save before the handshake is answered, under an id of the app's choice if there is one."""
+        try:
+            return await self._save_as(chosen_id)
+        finally:
+            self._session.sealed = True
+
+    async def _save_as(self, chosen_id: str | None) -> list[tuple[str, str]]:
         if chosen_id is None:
-            return await self._save_session()
+            return await self._save_before_answer()
         session_id = self._app._checked_session_id(chosen_id)
         if session_id is None:
             raise ValueError("session_id is not one that session_id_validator lets pass")
         await self._session.adopt(session_id)
         await self._session.save(None)
-        return self._format_session_cookie(session_id, self._app.session_timeout)
+        cookies = [*self._new_cookies, self._format_session_cookie(session_id)]
+        return [("set-cookie", cookie) for cookie in cookies]
 
 
 MAX_QUERY_PARAMETERS = 1000

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .codec import dump_json
-from .concurrency import Pool
+from .concurrency import Outcome, Pool, reveal
 from .exceptions import HTTPError, status_line
 from .headers import encode_headers
 from .types import Headers, RawHeaders
@@ -55,7 +55,7 @@ def answer(result: Any) -> Answer:
         raise ValueError(
             f"a handler returns (status, body) or (status, body, headers); {status!r} is no status from 200 to 599"
         )
-    return _answer(int(status), body, headers or ())
+    return _answer(int(status), body, field_list(headers or ()))
 
 
 def _answer(status: int, body: Any, headers: Headers | Mapping[str, str]) -> Answer:
@@ -142,7 +142,7 @@ class Stream:
         self._source = source
         self._pool = pool
         self._first: Any = _END
-        self._step: asyncio.Task[Any] | None = None
+        self._step: asyncio.Task[Outcome[Any]] | None = None
 
     def __aiter__(self) -> Stream:
         return self
@@ -166,10 +166,10 @@ class Stream:
         # A thread cannot be cancelled: the step is kept, so that aclose() can wait for it.
         # One that a cancellation left running is taken up again.
         if self._step is None:
-            self._step = asyncio.create_task(self._pool.run(next, self._source, _END))
-        chunk = await asyncio.shield(self._step)
+            self._step = asyncio.create_task(self._pool.outcome(next, self._source, _END))
+        outcome = await asyncio.shield(self._step)
         self._step = None
-        return chunk
+        return reveal(outcome)
 
     async def aclose(self) -> None:
         """Run the generator's ``finally``, wherever it stands."""

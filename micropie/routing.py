@@ -138,7 +138,7 @@ class Routes:
 
     def http(self, name: str) -> Handler | None:
         """The HTTP handler for a path segment."""
-        return None if name.startswith(("_", "ws_")) else self._found.get(name)
+        return self._found.get(name)
 
     def websocket(self, name: str) -> Handler | None:
         """The WebSocket handler for a path segment."""

@@ -44,7 +44,7 @@ class SessionBackend(ABC):
 
     All methods may be called at the same time for one session.  Those that a subclass inherits hold a
     lock per session while they load and save, which keeps one process consistent; a store that several
-    processes share overrides :meth:`update` and :meth:`delete` with operations that are atomic there.
+    processes share overrides :meth:`update`, :meth:`rename` and :meth:`delete` with atomic operations.
     """
 
     @abstractmethod
@@ -57,7 +57,7 @@ class SessionBackend(ABC):
 
     async def update(
         self, session_id: str, changed: Mapping[str, Any], removed: Collection[str], timeout: int
-    ) -> None:
+    ) -> bool:
         """Merge changes into what is stored now, and let it live ``timeout`` seconds from now.
 
         A session that is not there any more stays deleted.
@@ -67,14 +67,38 @@ class SessionBackend(ABC):
             changed: Keys to set.
             removed: Keys to take out; without any key left the session is deleted.
             timeout: Seconds from now until it expires.
+
+        Returns:
+            Whether the session was still there.
         """
         async with self._lock(session_id):
             data = await self.load(session_id)
-            if data:
-                for key in removed:
-                    data.pop(key, None)
-                data.update(changed)
-                await self.save(session_id, data, timeout)
+            if not data:
+                return False
+            for key in removed:
+                data.pop(key, None)
+            data.update(changed)
+            await self.save(session_id, data, timeout)
+            return True
+
+    async def rename(self, session_id: str, new_id: str, timeout: int) -> bool:
+        """Move a session to another id, for example after a login.
+
+        Args:
+            session_id: The session.
+            new_id: Its new id.
+            timeout: Seconds from now until it expires.
+
+        Returns:
+            Whether the session was still there.
+        """
+        async with self._lock(session_id):
+            data = await self.load(session_id)
+            if not data:
+                return False
+            await self.save(new_id, data, timeout)
+            await self.save(session_id, {}, 0)
+            return True
 
     async def delete(self, session_id: str) -> None:
         """Delete a session, whatever is stored; an update that runs meanwhile cannot revive it."""
@@ -146,7 +170,7 @@ class SessionView:
         timeout: Seconds that it lives after its last use.
     """
 
-    __slots__ = ("_backend", "_before", "_stored", "_timeout", "data", "id", "regenerate")
+    __slots__ = ("_backend", "_before", "_stored", "_timeout", "data", "id", "regenerate", "sealed", "shared")
 
     def __init__(self, backend: SessionBackend, timeout: int) -> None:
         self._backend = backend
@@ -156,6 +180,10 @@ class SessionView:
         self.data: dict[str, Any] = {}
         self.regenerate = False
         self._stored = False
+        #: Whether it is another app's, which loads and saves it.
+        self.shared = False
+        #: Whether the client can be told no id any more, so that no session may begin.
+        self.sealed = False
         # What was stored, copied when somebody first looks: only then can it change.
         self._before: dict[str, Any] | None = None
 
@@ -170,76 +198,98 @@ class SessionView:
         """Go on under an id that the app chose; what was written so far goes on top of what it holds."""
         if session_id != self.id:
             stored = await self._backend.load(session_id)
-            written = self._written()
+            written = self._written(self._before, self.data)
             self._refill(stored)
             self._before = copy_data(stored)
             self.data.update(written)
             self.id = session_id
             self._stored = bool(stored)
 
+    def share(self, data: dict[str, Any]) -> None:
+        """Work on the session of an outer app, in place."""
+        self.data = data
+        self.shared = True
+
     def look(self) -> dict[str, Any]:
         """The data, to be read and changed."""
-        if self._before is None:
+        if self._before is None and not self.shared:
             self._before = copy_data(self.data)
         return self.data
 
     def replace(self, data: dict[str, Any]) -> None:
         """Put other data in its place; none at all is a logout."""
-        self.look()
-        self.data = data
+        if self.shared:
+            self.data.clear()
+            self.data.update(data)
+        else:
+            self.look()
+            self.data = data
 
     def discard(self) -> None:
         """Forget what has changed since it was loaded or saved."""
+        self.regenerate = False
         if self._before is not None:
             self.data = self._before
             self._before = None
 
-    async def save(self, new_id: str | None) -> None:
+    @property
+    def unstorable(self) -> bool:
+        """Whether something was written that no client will ever find again."""
+        return bool(self.data) and self.sealed and not self._stored and not self.shared
+
+    async def save(self, new_id: str | None) -> str | None:
         """Store what has changed, or renew a session that was only used.
 
         Args:
-            new_id: The id for a session that has none yet.
+            new_id: The id for a session that has none yet, or is to get another one.
+
+        Returns:
+            The id that the client is to be told; ``""`` if it is to forget its own; None for neither,
+            because there is no session, or another request has logged it out or moved it meanwhile.
         """
-        session_id = self.id or new_id
-        if session_id is None:
-            return
+        session_id, before = self.id or new_id, self._before
+        if session_id is None or self.shared:
+            return None
+        # What is written while this waits belongs to the next save.
+        data = self.data if before is None else copy_data(self.data)
+        told: str | None = None
         if not self._stored:
-            if self.data:
-                await self._store(session_id)
-        elif not self.data:
-            await self._delete(session_id)
+            if data and not self.sealed:
+                await self._backend.save(session_id, data, self._timeout)
+                self.id = told = session_id
+                self._stored, self.regenerate = True, False
+        elif not data:
+            await self._backend.delete(session_id)
+            self.id, self._stored, told = None, False, ""
         else:
-            await self._update(session_id)
-            if self.regenerate and new_id is not None:
-                await self._move(session_id, new_id)
-        if self._before is not None:
-            self._before = copy_data(self.data)
+            told = await self._renew(session_id, new_id, before, data)
+        if before is not None:
+            self._before = data
+        return told
 
-    async def _store(self, session_id: str) -> None:
-        await self._backend.save(session_id, self.data, self._timeout)
-        self.id, self._stored, self.regenerate = session_id, True, False
+    async def _renew(
+        self, session_id: str, new_id: str | None, before: dict[str, Any] | None, data: dict[str, Any]
+    ) -> str | None:
+        removed = () if before is None else before.keys() - data.keys()
+        changed = self._written(before, data)
+        # A backend of one's own may return nothing: then the session is taken to be there.
+        if await self._backend.update(session_id, changed, removed, self._timeout) is False:
+            return None
+        if not self.regenerate or new_id is None:
+            return session_id
+        if not await self._backend.rename(session_id, new_id, self._timeout):
+            return None
+        self.id, self.regenerate = new_id, False
+        return new_id
 
-    async def _delete(self, session_id: str) -> None:
-        await self._backend.delete(session_id)
-        self.id, self._stored = None, False
-
-    async def _update(self, session_id: str) -> None:
-        removed = set() if self._before is None else self._before.keys() - self.data.keys()
-        await self._backend.update(session_id, self._written(), removed, self._timeout)
-
-    def _written(self) -> dict[str, Any]:
+    @staticmethod
+    def _written(before: dict[str, Any] | None, data: dict[str, Any]) -> dict[str, Any]:
         """What was set since it was loaded or saved."""
-        before = self.data if self._before is None else self._before
-        return {key: value for key, value in self.data.items() if not _same(before.get(key, _ABSENT), value)}
+        if before is None:
+            return {}
+        return {key: value for key, value in data.items() if not _same(before.get(key, _ABSENT), value)}
 
     def _refill(self, data: Mapping[str, Any]) -> None:
         # In place: the handler may hold the dict.
         self.data.clear()
         self.data.update(data)
-
-    async def _move(self, old_id: str, new_id: str) -> None:
-        data = await self._backend.load(old_id)
-        await self._delete(old_id)
-        if data:
-            self._refill(data)
-            await self._store(new_id)

@@ -14,6 +14,11 @@ MIB: Final = 1024 * 1024
 class Settings(TypedDict, total=False):
     """The keyword arguments of an app; each can also be a class attribute of a subclass."""
 
+    body_timeout: float | None
+    max_body_size: int | None
+    max_json_size: int | None
+    max_form_field_size: int | None
+    max_form_parts: int | None
     max_message_size: int | None
     session_timeout: int
     session_cookie: str | Mapping[str, str]
@@ -131,6 +136,11 @@ def _cookie(name: str, value: Any) -> Any:
 
 
 CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "body_timeout": _seconds,
+    "max_body_size": _limit,
+    "max_json_size": _limit,
+    "max_form_field_size": _limit,
+    "max_form_parts": _limit,
     "max_message_size": _limit,
     "session_timeout": _count,
     "session_cookie": _cookie,

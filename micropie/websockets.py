@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from .codec import dump_json, load_json
@@ -91,14 +91,17 @@ class WebSocket:
         fields = _handshake_headers(headers)
         if max_message_size is not None:
             wire.max_message_size = _checked_size(max_message_size)
-        cookie = await self._request._save_before_accept(session_id)
+        cookies = await self._request._save_before_accept(session_id)
         wire.expect(State.CONNECTING)  # another task may have been faster
-        if cookie is not None:
-            fields += encode_headers([("set-cookie", cookie)])
+        fields += encode_headers(cookies)
         wire.state = State.OPEN
         self.accepted = True
         self._request._app._open_websockets.add(self)
-        await wire.transmit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
+        try:
+            await wire.transmit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
+        except asyncio.CancelledError:
+            wire.over(1006)  # nobody knows whether it was sent, so nothing more may be
+            raise
 
     def _check_subprotocol(self, subprotocol: str | None) -> None:
         if subprotocol is None:
@@ -294,18 +297,25 @@ class WebSocket:
 
     # --- receive and send at once ---------------------------------------------------------------------
 
-    def until_closed(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def until_closed(self) -> AsyncIterator[None]:
         """A block for handlers that only send: it is left the moment the client goes.
 
         As with :func:`asyncio.timeout`, whatever the block awaits is cancelled, and a cancellation from
-        outside passes through.  Messages that come in meanwhile are dropped.
+        outside passes through.  Messages that come in meanwhile are dropped.  A send in the block that finds
+        the client gone leaves the block in the same way.
 
         Raises:
             RuntimeError: Before :meth:`accept`, or while another task receives.
         """
         if self._wire.state is State.CONNECTING:
             self._wire.expect(State.OPEN)
-        return leave_when(self._drain)
+        try:
+            async with leave_when(self._drain):
+                yield
+        except ConnectionClosed:
+            if not self.closed:  # another WebSocket's
+                raise
 
     async def _drain(self) -> None:
         async for _ in self:
@@ -314,34 +324,50 @@ class WebSocket:
     async def run(self, *jobs: Coroutine[Any, Any, Any]) -> None:
         """Run coroutines at once, usually one that receives and one that sends.
 
-        When one of them ends, or the client goes, the others are cancelled.  None outlives the call.
+        When one of them ends, or the client goes, the others are cancelled.  None outlives the call.  That
+        the client has gone is noticed also while no job receives, unless more than one message waits.
 
         Args:
             jobs: At least one coroutine.
 
         Raises:
-            Exception: The first error of a job; ConnectionClosed only if there is no other.
+            ConnectionClosed: If the client left or the socket was closed, and no job ended by itself.
+            Exception: The first other error of a job.
             ValueError: Without a job.
             TypeError: For a job that is no coroutine, such as a function that was not called.
+            RuntimeError: Before :meth:`accept`.
         """
+        self._check_jobs(jobs)
+        tasks = [asyncio.create_task(job) for job in jobs]
+        everything = [*tasks, asyncio.create_task(self._wire.departure())]
+        try:
+            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in everything:
+                task.cancel()
+            await asyncio.wait(everything)
+        ended = [task for task in everything if not task.cancelled()]
+        errors = [error for task in ended if (error := task.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, ConnectionClosed):
+                raise error
+        if not any(task in tasks and task.exception() is None for task in ended):
+            self._wire.expect(State.OPEN)
+            for error in errors:  # another WebSocket's, to which a job has sent
+                raise error
+
+    def _check_jobs(self, jobs: tuple[Coroutine[Any, Any, Any], ...]) -> None:
+        wrong = [job for job in jobs if not asyncio.iscoroutine(job)]
+        if jobs and not wrong and self._wire.state is not State.CONNECTING:
+            return
+        for job in jobs:
+            if asyncio.iscoroutine(job):
+                job.close()  # else Python warns that it was never awaited
+        if wrong:
+            raise TypeError(f"run() takes coroutines, such as reader(), not {wrong[0]!r}")
         if not jobs:
             raise ValueError("run() needs at least one coroutine")
-        wrong = [job for job in jobs if not asyncio.iscoroutine(job)]
-        if wrong:
-            for job in jobs:
-                if asyncio.iscoroutine(job):
-                    job.close()
-            raise TypeError(f"run() takes coroutines, such as reader(), not {wrong[0]!r}")
-        tasks = [asyncio.create_task(job) for job in jobs]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
-        for error in sorted(errors, key=lambda error: isinstance(error, ConnectionClosed)):
-            raise error
+        self._wire.expect(State.OPEN)
 
 
 def _checked_size(size: int) -> int:

@@ -1,12 +1,12 @@
-"""Below a WebSocket: its state, and the two funnels through which everything passes.
+"""Below a WebSocket: its state, and the funnels through which everything passes.
 
 ::
 
     CONNECTING ──accept──> OPEN ──close, the client leaves, a bad message──> CLOSED
          └──────────────────the handshake is refused──────────────────────────^
 
-No message goes to the server but through :meth:`Wire.transmit` or :meth:`Wire.finish`, and none comes
-in but through :meth:`Wire.next_message`.  So whatever a handler does, the server gets legal ASGI.
+Every message comes in through :meth:`Wire.next_message`; every one goes out through :meth:`Wire.transmit`
+or, the last ones, through :meth:`Wire.finish`.  So whatever a handler does, the server gets legal ASGI.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import logging
 from enum import Enum
 from typing import Any
 
-from .concurrency import this_task
+from .concurrency import this_task, uninterrupted
 from .exceptions import ConnectionClosed
 from .types import Message, Receive, Send
 
@@ -44,11 +44,13 @@ class Wire:
     """
 
     __slots__ = (
+        "_ahead",
         "_ended",
         "_interrupted",
         "_reader",
         "_receive",
         "_send",
+        "_taken",
         "code",
         "max_message_size",
         "reason",
@@ -62,11 +64,14 @@ class Wire:
         self.state = State.CONNECTING
         self.code: int | None = None
         self.reason = ""
-        # The task that waits in next_message(), and whether close() has cancelled it to wake it.
+        # The task that waits in next_message(), and whether it was cancelled only to wake it.
         self._reader: asyncio.Task[Any] | None = None
         self._interrupted = False
         # Set at the end, for a sender that found out about it before the reader did.
         self._ended: asyncio.Event | None = None
+        # A message that was asked for before anybody wanted it, and the word that somebody has taken it.
+        self._ahead: asyncio.Task[Message] | None = None
+        self._taken: asyncio.Event | None = None
 
     def expect(self, state: State) -> None:
         """Raise what is due in any other state: ConnectionClosed at the end, RuntimeError for misuse."""
@@ -74,6 +79,17 @@ class Wire:
             if self.state is State.CLOSED and state is State.OPEN:
                 raise ConnectionClosed(self.code or 1006, self.reason)
             raise RuntimeError(self.state.value)
+
+    def over(self, code: int, reason: str = "") -> None:
+        """Note how it ended; the first note counts."""
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            self.code, self.reason = code, reason
+            for event in (self._ended, self._taken):
+                if event is not None:
+                    event.set()
+
+    # --- in -------------------------------------------------------------------------------------------
 
     async def next_message(self) -> str | bytes:
         """The one way in: the next message, in kind."""
@@ -86,19 +102,19 @@ class Wire:
         self._reader = task = this_task()
         cancelling = task.cancelling()
         try:
-            message = await self._receive()
+            message = await (self._receive() if self._ahead is None else self._take(self._ahead))
         except asyncio.CancelledError:
-            # As asyncio.timeout does: close() cancelled once, and what is more came from outside.
+            # As asyncio.timeout does: we cancelled once, and what is more came from outside.
             interrupted, self._interrupted = self._interrupted, False
             if interrupted and task.uncancel() <= cancelling:
                 self.expect(State.OPEN)
             raise
         finally:
             self._reader = None
-        if message["type"] == "websocket.disconnect":
-            self.over(message.get("code") or 1005, message.get("reason") or "")
-            self.expect(State.OPEN)
-        self.expect(State.OPEN)  # what came in before close() but was not yet read is dropped
+            if self._taken is not None:
+                self._taken.set()
+        self._heed(message)
+        self.expect(State.OPEN)  # what came in before close(), but was not read by then, is dropped
         data: str | bytes | None = message.get("text")
         if data is None:
             data = message.get("bytes") or b""
@@ -106,56 +122,27 @@ class Wire:
             raise await self.fail(1009)
         return data
 
+    def _heed(self, message: Message) -> None:
+        if message["type"] == "websocket.disconnect":
+            self.over(message.get("code") or 1005, message.get("reason") or "")
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None:
+            self._interrupted = True
+            self._reader.cancel()
+
+    # --- out ------------------------------------------------------------------------------------------
+
     async def transmit(self, message: Message) -> None:
         """The one way out while the connection is open."""
         self.expect(State.OPEN)
         try:
             await self._send(message)
-        except (OSError, RuntimeError):
+        except Exception:
             # All that is sent here is legal, so this is the server's word for "the client left".
+            logger.debug("a send failed", exc_info=True)
             await self._await_end()
             self.expect(State.OPEN)
-
-    async def close(self, code: int, reason: str = "") -> None:
-        """Close an open connection; one that is over is left alone."""
-        if self.state is State.OPEN:
-            self.over(code, reason)
-            try:
-                await self._send_close(code, reason)
-            finally:
-                # Only now: the reader's end may cancel the task that is sending here.
-                if self._reader is not None:
-                    self._interrupted = True
-                    self._reader.cancel()
-
-    async def _send_close(self, code: int, reason: str) -> None:
-        try:
-            await self.finish({"type": "websocket.close", "code": code, "reason": reason})
-        except Exception:
-            # Daphne refuses what its own library keeps for itself, 1001 to 1014: better 1000 than no end.
-            logger.warning("this server does not send the close code %d; it sends 1000", code)
-            await self.finish({"type": "websocket.close", "code": 1000, "reason": reason})
-
-    async def fail(self, code: int) -> ConnectionClosed:
-        """Close because of what the client sent, and return what to raise for it."""
-        await self.close(code)
-        return ConnectionClosed(code)
-
-    async def finish(self, *messages: Message) -> None:
-        """Send the last messages of a connection; a client that was faster with leaving does not matter."""
-        try:
-            for message in messages:
-                await self._send(message)
-        except (OSError, RuntimeError):
-            pass
-
-    def over(self, code: int, reason: str = "") -> None:
-        """Note how it ended; the first note counts."""
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
-            self.code, self.reason = code, reason
-            if self._ended is not None:
-                self._ended.set()
 
     async def _await_end(self) -> None:
         """A send failed, so the client's last word is on its way: wait for its close code, but not long."""
@@ -169,6 +156,73 @@ class Wire:
         except (ConnectionClosed, TimeoutError):
             pass
         self.over(1006)
+        self._wake_reader()
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close an open connection; one that is over is left alone."""
+        if self.state is State.OPEN:
+            self.over(code, reason)
+            self._wake_reader()  # first: granian sends nothing while a receive() waits
+            await self.finish({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def fail(self, code: int) -> ConnectionClosed:
+        """Close because of what the client sent, and return what to raise for it."""
+        await self.close(code)
+        return ConnectionClosed(code)
+
+    async def finish(self, *messages: Message) -> None:
+        """Send the last messages, all of them, even if the caller is cancelled meanwhile."""
+        await uninterrupted(self._send_last(messages))
+
+    async def _send_last(self, messages: tuple[Message, ...]) -> None:
+        try:
+            for message in messages:
+                await self._send(message)
+        except Exception as error:
+            # That the client was faster does not matter.  But Daphne refuses, by a bare Exception, the
+            # codes 1001 to 1014, which its library keeps for itself: better 1000 than no end.
+            if type(error) is Exception and messages[0].get("code", 1000) != 1000:
+                logger.warning(
+                    "this server does not send the close code %d; it sends 1000", messages[0]["code"]
+                )
+                await self._send_last(({**messages[0], "code": 1000},))
+            else:
+                logger.debug("a last send failed", exc_info=True)
+
+    # --- reading ahead, for run() ---------------------------------------------------------------------
+
+    async def departure(self) -> None:
+        """Wait until the connection is over, reading one message ahead of whoever receives, not more."""
+        self._taken = asyncio.Event()
+        try:
+            while self.state is State.OPEN:
+                if self._reader is None:
+                    await self._look_ahead()
+                await self._taken.wait()
+                self._taken.clear()
+        finally:
+            self._taken = None
+
+    async def _look_ahead(self) -> None:
+        if self._ahead is None:
+            self._ahead = asyncio.create_task(self._receive_one())
+        await asyncio.wait([self._ahead])
+        if self._ahead is not None:  # else a reader was faster
+            self._heed(self._ahead.result())
+
+    async def _receive_one(self) -> Message:
+        return await self._receive()
+
+    async def _take(self, ahead: asyncio.Task[Message]) -> Message:
+        message = await asyncio.shield(ahead)
+        self._ahead = None
+        return message
+
+    async def release(self) -> None:
+        """Read ahead no more."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.wait([self._ahead])
 
 
 def _is_larger(data: str | bytes, limit: int) -> bool:

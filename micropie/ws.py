@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from .concurrency import is_ordinary, uninterrupted
 from .exceptions import ConnectionClosed, HTTPError, InvalidJSON
 from .http import error_page
 from .middleware import WebSocketMiddleware, short_circuit
@@ -27,12 +28,13 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     connect = await receive()
     if connect["type"] != "websocket.connect":
         return  # the client left before anything could begin
-    request = WebSocketRequest(app, scope)
+    request = WebSocketRequest(app, scope, receive)
     token = current_request.set(request)
     connection = Connection(app, request, connect, receive, send)
     try:
         await connection.run()
     finally:
+        await connection.ws._wire.release()
         app._open_websockets.discard(connection.ws)
         current_request.reset(token)
 
@@ -57,18 +59,24 @@ class Connection:
 
     async def run(self) -> None:
         """Run the handler, or a mounted app, and end the connection in good order."""
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         try:
             await self._handle()
-        except Exception as error:
+        except BaseException as error:
+            if not is_ordinary(error):
+                await uninterrupted(self._wind_up(errors))
+                self._log(errors)
+                raise
             errors.append(error)
-        except BaseException:
-            self._log(await self._after_hooks() + await self._save_session())
-            raise
         # The first error says how it ends, and none is lost.
-        errors += await self._after_hooks() + await self._save_session()
+        await uninterrupted(self._wind_up(errors))
         self._log(errors[1:])
         await self._end(errors[0] if errors else None)
+
+    async def _wind_up(self, errors: list[BaseException]) -> None:
+        """Run the after hooks and save the session, both of them, and collect what goes wrong."""
+        errors += await self._after_hooks()
+        errors += await self._save_session()
 
     async def _handle(self) -> None:
         app, request = self._app, self._request
@@ -116,28 +124,25 @@ class Connection:
             self._entered.append(middleware)
         return False
 
-    async def _after_hooks(self) -> list[Exception]:
+    async def _after_hooks(self) -> list[BaseException]:
         """Run the after hooks, each one, and return their errors."""
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         while self._entered:
             try:
                 await self._entered.pop().after_websocket(self._request)
-            except Exception as error:
+            except BaseException as error:
                 errors.append(error)
-            except BaseException:
-                self._log(errors + await self._after_hooks())
-                raise
         return errors
 
-    def _log(self, errors: list[Exception]) -> None:
+    def _log(self, errors: list[BaseException]) -> None:
         for error in errors:
             logger.error("error after the handler for %s", self._request.path, exc_info=error)
 
-    async def _save_session(self) -> list[Exception]:
+    async def _save_session(self) -> list[BaseException]:
         session = self._request._session
-        if session.id is None and session.data:
+        if session.unstorable:
             logger.warning(
-                "the session for %s is not stored: its client knows no id for it; write to it before accept()",
+                "the session for %s is not stored: one can begin only before accept(), with its cookie",
                 self._request.path,
             )
         try:
@@ -160,20 +165,25 @@ class Connection:
             last_type = message["type"]
             await self._send(message)
 
+        wire = self.ws._wire
         try:
             await child(scope, receive, send)
+        except OSError:
+            logger.debug("the client of the app mounted for %s has left", self._request.path, exc_info=True)
         except Exception:
             if not last_type:
                 raise
             logger.exception("the app mounted for %s failed", self._request.path)
             if last_type in ("websocket.accept", "websocket.send"):
-                await self.ws._wire.finish({"type": "websocket.close", "code": 1011, "reason": ""})
+                await wire.finish({"type": "websocket.close", "code": 1011, "reason": ""})
+        if last_type == "websocket.http.response.start":  # a refusal that has no end yet
+            await wire.finish({"type": "websocket.http.response.body", "body": b""})
         # A child that has not answered the handshake leaves that to _end().
         self._passed_on = bool(last_type)
 
     # --- the end --------------------------------------------------------------------------------------
 
-    async def _end(self, error: Exception | None) -> None:
+    async def _end(self, error: BaseException | None) -> None:
         """Answer the handshake if nobody has, close the socket if nobody has, and log what went wrong."""
         ws = self.ws
         if self._passed_on:

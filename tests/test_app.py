@@ -150,7 +150,7 @@ async def test_an_app_that_forgets_its_base_class_is_told() -> None:
 
     with pytest.raises(AttributeError, match=r"its __init__\(\) has to call super\(\).__init__\(\)"):
         _ = Forgets().middlewares
-    with pytest.raises(AttributeError, match="'App' object has no attribute 'typo'$"):
+    with pytest.raises(AttributeError, match=r"'App' object has no attribute 'typo'$"):
         _ = App().typo  # type: ignore[attr-defined]
 
 

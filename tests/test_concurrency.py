@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -95,21 +96,22 @@ async def test_an_error_of_the_event_comes_out() -> None:
 
 
 async def test_a_block_that_makes_another_error_of_its_cancellation_leaves_none_behind() -> None:
-    with pytest.raises(KeyError):
+    async def fails_when_cancelled() -> None:
         async with leave_when(at_once):
             try:
                 await never()
             except asyncio.CancelledError:
                 raise KeyError from None
+
+    with pytest.raises(KeyError):
+        await fails_when_cancelled()
     assert this_task().cancelling() == 0
 
 
 async def test_a_block_that_swallows_its_cancellation_leaves_none_behind() -> None:
     async with leave_when(at_once):
-        try:
+        with suppress(asyncio.CancelledError):
             await never()
-        except asyncio.CancelledError:
-            pass
     assert this_task().cancelling() == 0
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         group.create_task(at_once())

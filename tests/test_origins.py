@@ -162,7 +162,7 @@ async def test_other_origins_can_be_allowed(allowed: list[str], origin: str, acc
     ],
 )
 def test_a_setting_that_no_browser_sends_is_an_error(value: str) -> None:
-    with pytest.raises(ValueError, match="an origin looks like 'https://example.com'"):
+    with pytest.raises(ValueError, match=r"an origin looks like 'https://example\.com'"):
         parse_origin(value)
 
 

@@ -38,7 +38,7 @@ class Base(App):
 
 
 class Site(Mixin, Base):
-    data = {"class": "data"}
+    data = ("class", "data")
     function_as_data = print
     removed = None  # type: ignore[assignment]
 

@@ -66,7 +66,7 @@ def test_what_the_docs_answer(path: str, body: bytes | None, status: int, built_
 def test_the_pages_name_their_icon(built_docs: Path) -> None:
     """So that a browser does not ask for one that is not there."""
     for page in ("index.html", "tutorial/websockets.html"):
-        assert 'rel="icon"' in (built_docs / page).read_text(encoding="utf-8")
+        assert 'icon" href=' in (built_docs / page).read_text(encoding="utf-8")
 
 
 def test_an_address_without_the_slash(built_docs: Path, visit: Visit) -> None:

@@ -123,7 +123,7 @@ def test_live(run_block: RunBlock, visit: Visit) -> None:
         assert '"readers":2' in bob.console[0]
         alice.page.evaluate("socket.close()")
         server.wait_for_log("A reader left with code 1005.")
-        bob.page.evaluate("socket.onclose = (event) => console.log('closed with', event.code)")
+        bob.page.evaluate("socket.onclose = (event) => console.log('closed with', event.code); undefined")
         server.stop()
         bob.expect_console("closed with 1012")
         server.wait_for_log("A reader left with code 1012.")

@@ -1,0 +1,354 @@
+"""A test client that talks to an app in process, in the event loop of the test; needs the extra ``testing``.
+
+It is an :class:`httpx.AsyncClient`, so requests, cookies, forms and uploads are written as for a real
+server, and it opens WebSockets too.  Streams are really streamed, lifespan is run, and whatever the app
+raises is raised in the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+from urllib.parse import unquote
+
+from .codec import dump_json, load_json
+from .exceptions import ConnectionClosed
+from .types import ASGIApp, Message, Scope
+
+try:
+    import httpx
+except ImportError:
+    raise ImportError("micropie.testing needs httpx: install micropie with the extra 'testing'") from None
+
+__all__ = ["TestClient", "TestWebSocket"]
+
+#: How long the client waits for the app before it says that it hangs, in seconds.
+PATIENCE = 10.0
+
+
+class _Run:
+    """One call of the app, in a task: what it is told, what it sends, how it ends."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, patience: float) -> None:
+        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        # One message at a time: an app that sends is held up until the client has read.
+        self._from_app: asyncio.Queue[Message] = asyncio.Queue(1)
+        self._patience = patience
+        self._ended = False
+        self.task = asyncio.create_task(self._call(app, scope))
+
+    async def _call(self, app: ASGIApp, scope: Scope) -> None:
+        try:
+            await app(scope, self._to_app.get, self._from_app.put)
+        finally:
+            await self._from_app.put({"type": "ended"})
+
+    def tell(self, message: Message) -> None:
+        """Hand the app a message."""
+        self._to_app.put_nowait(message)
+
+    async def hear(self) -> Message:
+        """The next message from the app; ``ended`` when there is none left.
+
+        Raises:
+            Exception: What the app raised.
+            TimeoutError: If the app sends nothing and does not end.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._from_app.get()
+        except TimeoutError:
+            raise TimeoutError(f"the app has sent nothing for {self._patience} s: it hangs") from None
+        if message["type"] == "ended":
+            self._ended = True
+            await self.task
+        return message
+
+    async def leave(self, farewell: Message) -> Message:
+        """Go away, wait until the app has noticed and ended, and return the last message that it sent.
+
+        Raises:
+            Exception: What the app raised.
+            TimeoutError: If the app does not end.
+        """
+        last: Message = {"type": "ended"}
+        self.tell(farewell)
+        try:
+            while not self._ended:
+                message = await self.hear()
+                last = last if self._ended else message
+        except TimeoutError:
+            self.task.cancel()
+            raise
+        return last
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """Hands the requests of an httpx client to an app."""
+
+    def __init__(self, app: ASGIApp, state: dict[str, Any], patience: float) -> None:
+        self._app = app
+        self._shared = state
+        self._patience = patience
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        run = _Run(self._app, _scope("http", request, self._shared), self._patience)
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        async for chunk in request.stream:
+            run.tell({"type": "http.request", "body": chunk, "more_body": True})
+        run.tell({"type": "http.request", "body": b"", "more_body": False})
+        start = await run.hear()
+        if start["type"] != "http.response.start":
+            raise RuntimeError(f"the app sent no answer, but {start['type']}")
+        return httpx.Response(start["status"], headers=start.get("headers", []), stream=_AnswerStream(run))
+
+
+class _AnswerStream(httpx.AsyncByteStream):
+    """The body of an answer, piece by piece; closing it early is the client that goes away."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            message = await self._run.hear()
+            if message["type"] == "ended":
+                raise httpx.RemoteProtocolError("the app ended before the body was complete")
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body", False):
+                return
+
+    async def aclose(self) -> None:
+        await self._run.leave({"type": "http.disconnect"})
+
+
+class TestClient(httpx.AsyncClient):
+    """A client for one app.  Use it as ``async with TestClient(app) as client``, which runs lifespan.
+
+    Cookies are kept.  The address is ``https://testserver``, so that Secure cookies come back.
+
+    Args:
+        app: Any ASGI app.
+        patience: Seconds to wait for the app before it is said to hang.
+        options: As for :class:`httpx.AsyncClient`.
+    """
+
+    __test__ = False
+
+    def __init__(self, app: ASGIApp, *, patience: float = PATIENCE, **options: Any) -> None:
+        self._app = app
+        self._patience = patience
+        self._shared: dict[str, Any] = {}
+        self._lifespan: _Run | None = None
+        transport = _Transport(app, self._shared, patience)
+        super().__init__(
+            transport=transport, base_url=options.pop("base_url", "https://testserver"), **options
+        )
+
+    async def __aenter__(self) -> TestClient:
+        """Start the app.
+
+        Raises:
+            RuntimeError: If its startup failed.
+        """
+        await super().__aenter__()
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._shared}
+        self._lifespan = _Run(self._app, scope, self._patience)
+        self._lifespan.tell({"type": "lifespan.startup"})
+        try:
+            answer = await self._lifespan.hear()
+        except Exception:  # an app without lifespan says so by raising
+            self._lifespan = None
+        else:
+            if answer["type"] == "lifespan.startup.failed":
+                raise RuntimeError(f"startup failed: {answer.get('message', '')}")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Shut the app down.
+
+        Raises:
+            RuntimeError: If its shutdown failed.
+        """
+        await super().__aexit__(kind, error, traceback)
+        if self._lifespan is None:
+            return
+        run, self._lifespan = self._lifespan, None
+        answer = await run.leave({"type": "lifespan.shutdown"})
+        if answer["type"] == "lifespan.shutdown.failed":
+            raise RuntimeError(f"shutdown failed: {answer.get('message', '')}")
+
+    @asynccontextmanager
+    async def websocket(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: Iterable[str] = (),
+    ) -> AsyncIterator[TestWebSocket]:
+        """Open a WebSocket; at the end of the block it is closed, if it still is open.
+
+        A handshake that is refused raises nothing: see :attr:`TestWebSocket.response`.
+
+        Args:
+            url: A path such as ``"/chat?name=Bob"``.
+            headers: Header fields, such as ``{"Origin": "https://evil.example"}``.
+            subprotocols: What the client offers.
+        """
+        offered = list(subprotocols)
+        request = self.build_request("GET", url, headers=headers)
+        scope = _scope("websocket", request, self._shared)
+        scope |= {"subprotocols": offered, "extensions": {"websocket.http.response": {}}}
+        run = _Run(self._app, scope, self._patience)
+        ws = TestWebSocket(run)
+        try:
+            await ws._shake_hands(self, request)
+            yield ws
+        finally:
+            await ws._leave(1000, "")
+
+
+class TestWebSocket:
+    """The client's end of a WebSocket: what the app did is plain data.
+
+    Attributes:
+        response: The answer to the handshake: status 101 if it was accepted, with its header fields; else
+            the refusal, with its status and body.
+        subprotocol: The subprotocol that the app chose, or None.
+        close_code: The code of the close frame that the app sent; None if it sent none.
+        close_reason: The reason in it.
+    """
+
+    __test__ = False
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        self.response = httpx.Response(500)
+        self.subprotocol: str | None = None
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self._open = False
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the app accepted the handshake."""
+        return self.response.status_code == 101
+
+    async def _shake_hands(self, client: httpx.AsyncClient, request: httpx.Request) -> None:
+        self._run.tell({"type": "websocket.connect"})
+        message = await self._run.hear()
+        status, body = 101, b""
+        if message["type"] == "websocket.accept":
+            self._open = True
+            self.subprotocol = message.get("subprotocol")
+        elif message["type"] == "websocket.http.response.start":
+            status = message["status"]
+            more: Message = {"more_body": True}
+            while more.get("more_body", False):
+                more = await self._run.hear()
+                body += more.get("body", b"")
+        elif message["type"] == "websocket.close":
+            status = 403
+        else:
+            raise RuntimeError("the app ended without an answer to the handshake")
+        fields = message.get("headers", [])
+        self.response = httpx.Response(status, headers=fields, content=body, request=request)
+        client.cookies.extract_cookies(self.response)
+
+    async def send(self, data: str | bytes) -> None:
+        """Send a message: ``str`` in a text frame, ``bytes`` in a binary one.
+
+        Raises:
+            RuntimeError: If the handshake was refused.
+        """
+        if not self.accepted:
+            raise RuntimeError(f"the handshake was refused with {self.response.status_code}")
+        self._run.tell({"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data})
+
+    async def send_json(self, value: Any) -> None:
+        """Send a value as JSON in a text frame."""
+        await self.send(dump_json(value))
+
+    async def receive(self) -> str | bytes:
+        """The next message, in kind.
+
+        Raises:
+            ConnectionClosed: When the app has closed, with code and reason.
+            RuntimeError: If the handshake was refused.
+            TimeoutError: If no message comes.
+            Exception: What the app raised.
+        """
+        if not self.accepted:
+            raise RuntimeError(f"the handshake was refused with {self.response.status_code}")
+        if self._open:
+            message = await self._run.hear()
+            if message["type"] == "websocket.send":
+                text = message.get("text")
+                data: str | bytes = message["bytes"] if text is None else text
+                return data
+            self._ended(message)
+        raise ConnectionClosed(self.close_code or 1006, self.close_reason)
+
+    async def receive_json(self) -> Any:
+        """The value of the next message.  Raises as :meth:`receive`, and ValueError for no JSON."""
+        return load_json(await self.receive())
+
+    def __aiter__(self) -> TestWebSocket:
+        """The messages until the app closes."""
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.receive()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Leave, with a close code, and wait until the app has ended.
+
+        Raises:
+            TimeoutError: If the app does not end.
+            Exception: What the app raised.
+        """
+        await self._leave(code, reason)
+
+    def _ended(self, message: Message) -> None:
+        self._open = False
+        if message["type"] == "websocket.close":
+            self.close_code = message.get("code", 1000)
+            self.close_reason = message.get("reason") or ""
+
+    async def _leave(self, code: int, reason: str) -> None:
+        self._open = False
+        last = await self._run.leave({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._ended(last)
+
+
+def _scope(kind: str, request: httpx.Request, state: dict[str, Any]) -> dict[str, Any]:
+    path, _, query = request.url.raw_path.partition(b"?")
+    encrypted = request.url.scheme in ("https", "wss")
+    scheme = {"http": ("http", "https"), "websocket": ("ws", "wss")}[kind][encrypted]
+    return {
+        "type": kind,
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": scheme,
+        "server": (request.url.host, request.url.port or (443 if encrypted else 80)),
+        "client": ("testclient", 50000),
+        "root_path": "",
+        "path": unquote(path.decode("ascii")),
+        "raw_path": path,
+        "query_string": query,
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "state": dict(state),
+    }

@@ -1,0 +1,225 @@
+"""Multipart forms: fields and files, while they come in; needs the extra ``forms``."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from .bodies import Body, Limits, check_limit
+from .exceptions import HTTPError, MultipartFileError
+
+if TYPE_CHECKING:
+    from multipart import MultipartSegment, PushMultipartParser
+
+#: How many pieces of a file wait in its queue before the socket is read no further.
+_QUEUED = 16
+#: A spooled file up to this size stays in memory, in bytes.
+_IN_MEMORY = 256 * 1024
+_PIECE = 64 * 1024
+
+
+class FileQueue(asyncio.Queue[bytes | None]):
+    """The content of an uploaded file: ``bytes`` until None, which then stays.
+
+    It is bounded: a handler that reads slowly slows the client down.  A file that came before a form
+    field on which the handler waited lies in a temporary file instead.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_QUEUED)
+        self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
+        self._error: Exception | None = None
+        self._at_end = False
+
+    async def get(self) -> bytes | None:
+        """The next piece, or None at the end.
+
+        Raises:
+            MultipartFileError: If the client cut the file short.
+        """
+        if self._at_end:
+            return None
+        piece = self._spool.read(_PIECE) or None if self._spool is not None else await super().get()
+        if piece is None:
+            self._at_end = True
+            self.close()
+            if self._error is not None:
+                raise MultipartFileError(self._error)
+        return piece
+
+    def spool(self, piece: bytes) -> None:
+        """Keep a piece in a temporary file, without a bound."""
+        if self._spool is None:
+            self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)
+        self._spool.write(piece)
+
+    async def finish(self, error: Exception | None = None) -> None:
+        """End the file, in good order or not."""
+        self._error = error
+        if self._spool is not None:
+            self._spool.seek(0)
+        else:
+            await self.put(None)
+
+    def abort(self) -> None:
+        """Stop here: the handler has ended.  Whoever still reads gets an error."""
+        if not self._at_end:
+            self._error = self._error or HTTPError(400, "nobody reads the file any more")
+            if self._spool is None:
+                while not self.empty():
+                    self.get_nowait()
+                self.put_nowait(None)
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        if self._spool is not None:
+            self._spool.close()
+
+
+class MultipartForm:
+    """A multipart form: what has come in so far, and a way to wait for more.
+
+    A task reads the body.  While something in the form is still waited for, files go to temporary files,
+    so that the order of the parts never matters; afterwards they go through their queues.
+
+    Args:
+        body: The body to read.
+        parameters: The parameters of its media type, with the boundary.
+        limits: What it may cost.
+
+    Raises:
+        HTTPError: 400 if there is no usable boundary.
+        RuntimeError: If ``multipart`` is not installed.
+    """
+
+    def __init__(self, body: Body, parameters: str, limits: Limits) -> None:
+        self.fields: dict[str, list[str]] = {}
+        self.files: dict[str, dict[str, Any]] = {}
+        self._parser = _make_parser(parameters)
+        self._body = body
+        self._limits = limits
+        self._parts = 0
+        self._size = 0
+        self._field: tuple[str, bytearray] | None = None
+        self._file: FileQueue | None = None
+        self._queues: list[FileQueue] = []
+        # What somebody waits for; None is the end of the form.
+        self._wanted: set[str | None] = {None}
+        self._arrived = asyncio.Event()
+        self._error: Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def wait_for(self, names: Collection[str | None]) -> None:
+        """Wait until all of these fields and files have begun to come in, or the form has ended.
+
+        Raises:
+            HTTPError: As :meth:`Body.chunks`; 400 if the form is malformed.
+        """
+        self._wanted = {name for name in names if name not in self.fields and name not in self.files}
+        if self._task is None:
+            self._task = asyncio.create_task(self._read())
+        if self._wanted and not self._task.done():
+            self._arrived.clear()
+            await self._arrived.wait()
+        if self._error is not None:
+            raise self._error
+
+    async def ended(self) -> None:
+        """Wait until the body is read to its end."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def close(self) -> None:
+        """Stop reading; a file of which somebody still reads ends with an error."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for queue in self._queues:
+            queue.abort()
+
+    async def _read(self) -> None:
+        try:
+            async for chunk in self._body.chunks():
+                for event in self._parser.parse(chunk):
+                    await self._handle(event)
+            self._parser.close()
+        except ValueError:  # what multipart raises for malformed input
+            await self._end(HTTPError(400, "the multipart form is malformed or not complete"))
+        except HTTPError as error:
+            await self._end(error)
+        else:
+            await self._end(None)
+
+    async def _end(self, error: HTTPError | None) -> None:
+        self._error = error
+        self._wanted.clear()
+        self._arrived.set()
+        if self._file is not None:
+            await self._file.finish(error)
+
+    async def _handle(self, event: MultipartSegment | bytes | None) -> None:
+        if event is None:
+            await self._end_part()
+        elif isinstance(event, (bytes, bytearray)):
+            await self._add(bytes(event))
+        else:
+            self._begin_part(event)
+
+    def _begin_part(self, segment: MultipartSegment) -> None:
+        self._parts += 1
+        check_limit(self._parts, self._limits.parts, "the form has more parts")
+        if segment.filename is None:
+            self._field = segment.name, bytearray()
+            return
+        self._file = FileQueue()
+        self._queues.append(self._file)
+        self.files[segment.name] = {
+            "filename": segment.filename,
+            "content_type": segment.content_type or "application/octet-stream",
+            "content": self._file,
+        }
+        self._note(segment.name)
+
+    async def _add(self, piece: bytes) -> None:
+        if self._field is not None:
+            value = self._field[1]
+            value += piece
+            check_limit(len(value), self._limits.field, "a form field has more bytes")
+        elif self._file is not None:
+            if self._wanted:
+                self._file.spool(piece)
+            else:
+                await self._file.put(piece)
+
+    async def _end_part(self) -> None:
+        if self._field is not None:
+            name, value = self._field
+            self._field = None
+            self.fields.setdefault(name, []).append(value.decode(errors="replace"))
+            self._note(name)
+        elif self._file is not None:
+            file, self._file = self._file, None
+            await file.finish()
+
+    def _note(self, name: str) -> None:
+        self._wanted.discard(name)
+        if not self._wanted:
+            self._arrived.set()
+
+
+def _make_parser(parameters: str) -> PushMultipartParser:
+    try:
+        from multipart import PushMultipartParser, parse_options_header
+    except ImportError:
+        raise RuntimeError(
+            "multipart forms need the package multipart: install micropie with the extra 'forms'"
+        ) from None
+    _, options = parse_options_header("multipart/form-data; " + parameters)
+    boundary = options.get("boundary", "")
+    try:
+        return PushMultipartParser(boundary, max_header_count=16)
+    except (ValueError, AssertionError):
+        raise HTTPError(400, "the multipart form has no boundary") from None

@@ -1,0 +1,344 @@
+"""Request bodies: what the media type says, within limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from micropie import App, HttpMiddleware
+from micropie.bodies import Body, Limits
+from tests.driver import http
+
+FORM = [("Content-Type", "application/x-www-form-urlencoded")]
+JSON = [("Content-Type", "application/json")]
+
+
+class Bodies(App):
+    async def take(self, name: Any, age: int = 0) -> dict[str, Any]:
+        return {"name": name, "age": age}
+
+    async def many(self, tag: list[int]) -> list[int]:
+        return tag
+
+    async def everything(self, **names: Any) -> dict[str, Any]:
+        return names
+
+    async def helpers(self) -> dict[str, Any]:
+        request = self.request
+        return {
+            "form": request.form("name"),
+            "missing": request.form("nothing", "default"),
+            "json": request.json(),
+            "key": request.json("name", "default"),
+            "get_json": request.get_json,
+            "body_params": request.body_params,
+        }
+
+    async def raw(self) -> bytes:
+        again = await self.request.body()
+        assert again is await self.request.body()
+        return again
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "body", "status", "answer"),
+    [
+        ("/take", FORM, b"name=Alice&age=30", 200, {"name": "Alice", "age": 30}),
+        ("/take", FORM, b"name=&age=3&name=second", 200, {"name": "", "age": 3}),
+        ("/take", FORM, b"name=a%20b+c%C3%A4%ff", 200, {"name": "a b cä\ufffd", "age": 0}),
+        ("/take", FORM, b"", 400, None),
+        ("/take", FORM, b"name=a&age=x", 400, None),
+        ("/take?name=url", FORM, b"name=form", 200, {"name": "url", "age": 0}),
+        ("/take/path", FORM, b"name=form", 200, {"name": "path", "age": 0}),
+        ("/many", FORM, b"tag=1&tag=2", 200, [1, 2]),
+        ("/everything?a=1", FORM, b"b=2&a=3", 200, {"a": "1", "b": "2"}),
+        ("/everything?self=1", FORM, b"self=2&names=3", 200, {"names": "3"}),
+        ("/take", JSON, b'{"name": {"first": "A"}, "age": 3}', 200, {"name": {"first": "A"}, "age": 3}),
+        ("/take", JSON, b'{"name": null}', 200, {"name": None, "age": 0}),
+        ("/take", JSON, b'{"name": 1, "age": true}', 400, None),
+        ("/take", JSON, b'{"name": 1, "age": 1.5}', 400, None),
+        ("/take", JSON, b"[1]", 400, None),
+        ("/take", JSON, b"{", 400, None),
+        ("/take", JSON, b"", 400, None),
+        ("/take", JSON, b"[" * 100_000, 400, None),
+        ("/many", JSON, b'{"tag": [1, 2]}', 200, [1, 2]),
+        ("/many", JSON, b'{"tag": 1}', 200, [1]),
+        ("/many", JSON, b'{"tag": [1, "x"]}', 400, None),
+        ("/everything", JSON, b'{"a": [1], "self": 2}', 200, {"a": [1]}),
+        ("/take", [("Content-Type", "application/problem+JSON; charset=utf-8")], b'{"name": 1}', 200, None),
+        ("/take", [("Content-Type", "text/plain; x=application/json")], b'{"name": 1}', 400, None),
+        ("/take", [], b"name=Alice", 400, None),
+    ],
+)
+async def test_a_body_is_read_by_its_media_type_alone(
+    target: str, headers: list[tuple[str, str]], body: bytes, status: int, answer: Any
+) -> None:
+    fields = [*headers, ("Content-Length", str(len(body)))]
+    whole = await http(Bodies(), target, "POST", headers=fields, body=body)
+    assert whole.status == status, whole.text
+    assert answer is None or whole.json == answer
+    pieces = [body[index : index + 1] for index in range(min(len(body), 40))] + [body[40:]]
+    assert (await http(Bodies(), target, "POST", headers=fields, body=pieces)).body == whole.body
+
+
+async def test_the_helpers() -> None:
+    answer = await http(Bodies(), "/helpers", "POST", headers=FORM, body=b"name=a&name=b")
+    assert answer.json == {
+        "form": "a",
+        "missing": "default",
+        "json": {},
+        "key": "default",
+        "get_json": {},
+        "body_params": {"name": ["a", "b"]},
+    }
+    answer = await http(Bodies(), "/helpers", "POST", headers=JSON, body=b'{"name": 1}')
+    assert answer.json["json"] == answer.json["get_json"] == {"name": 1}
+    assert answer.json["key"] == 1
+    answer = await http(Bodies(), "/helpers", "POST", headers=JSON, body=b"[1]")
+    assert answer.json["json"] == [1]
+    assert answer.json["key"] == "default"
+
+
+@pytest.mark.parametrize("headers", [[], FORM, JSON, [("Content-Type", "image/png")]])
+async def test_the_raw_body_of_any_type(headers: list[tuple[str, str]]) -> None:
+    answer = await http(Bodies(), "/raw", "PUT", headers=headers, body=[b'{"a":', b"1}"])
+    assert answer.body == b'{"a":1}'
+
+
+async def test_a_get_has_no_body() -> None:
+    assert (await http(Bodies(), "/raw")).body == b""
+    assert (await http(Bodies(), "/helpers", headers=JSON)).json["json"] == {}
+
+
+async def test_a_request_without_a_body_is_never_asked_for_one() -> None:
+    class Silent(App):
+        async def index(self) -> str:
+            return "no body needed"
+
+    async def receive() -> Any:
+        raise AssertionError("nobody should ask")
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await Silent()({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+    assert sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "body", "status"),
+    [
+        ({"max_body_size": 10}, [], b"x" * 10, 200),
+        ({"max_body_size": 10}, [], [b"x" * 6, b"x" * 5], 413),
+        ({"max_body_size": 10}, [("Content-Length", "11")], b"", 413),
+        ({"max_body_size": 10}, [("Content-Length", "9" * 30)], b"", 400),
+        ({}, [("Content-Length", str(10 * 2**30))], b"", 413),
+        ({"max_body_size": None}, [("Content-Length", "11")], b"x" * 11, 200),
+        ({}, [("Content-Length", "-1")], b"", 400),
+        ({}, [("Content-Length", "1x")], b"", 400),
+        ({}, [("Content-Length", "²")], b"", 400),
+        ({"max_json_size": 6}, JSON, b'{"a":1}', 413),
+        ({"max_json_size": 7}, JSON, b'{"a":1}', 200),
+        ({"max_form_parts": 2}, FORM, b"a=1&b=2", 200),
+        ({"max_form_parts": 2}, FORM, b"a=1&b=2&c=3", 413),
+        ({}, FORM, b"a=1&" * 1_000_000, 413),
+        ({"max_form_field_size": 3}, FORM, b"a=%41%41%41", 200),
+        ({"max_form_field_size": 3}, FORM, b"a=%41%41%41%41", 413),
+        ({"max_form_field_size": 3}, FORM, b"a=" + b"x" * 100, 413),
+        ({"max_form_field_size": 3}, FORM, b"abcd=1", 413),
+        ({}, FORM, b"a=" + b"%41" * 1_100_000, 413),
+    ],
+)
+async def test_limits(settings: Any, headers: list[tuple[str, str]], body: Any, status: int) -> None:
+    answer = await http(Bodies(**settings), "/raw", "POST", headers=headers, body=body)
+    assert answer.status == status, answer.text
+
+
+async def test_a_declared_length_that_is_too_large_is_refused_before_reading() -> None:
+    async def receive() -> Any:
+        raise AssertionError("nothing should be read")
+
+    body = Body(
+        {"method": "POST", "headers": [(b"content-length", b"11")]}, receive, LIMITS._replace(body=10)
+    )
+    with pytest.raises(Exception, match="413"):
+        await body.read()
+
+
+async def test_a_body_that_the_client_cuts_short_never_reaches_a_handler() -> None:
+    class Never(App):
+        async def index(self, name: str = "") -> str:
+            raise AssertionError("the handler must not run")
+
+    for headers, piece in ((JSON, b'{"name": 1}'), (FORM, b"name=1")):
+        messages: list[Any] = [
+            {"type": "http.request", "body": piece, "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent: list[Any] = []
+
+        async def receive(messages: list[Any] = messages) -> Any:
+            return messages.pop(0)
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        fields = [(name.lower().encode(), value.encode()) for name, value in headers]
+        await Never()({"type": "http", "method": "POST", "path": "/", "headers": fields}, receive, send)
+        assert sent[0]["status"] == 400
+
+
+LIMITS = Limits(gap=5.0, body=None, json=None, field=None, parts=None)
+
+
+class SlowClient:
+    """Sends a piece whenever the clock of the loop has moved on; no test waits for it in real time."""
+
+    def __init__(self, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.sent = 0
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+
+    def receive(self, wait: float, piece: bytes, count: int) -> Any:
+        async def receive() -> Any:
+            self.now += wait
+            self.sent += 1
+            for _ in range(3):  # so many turns of the loop until a deadline that has passed is noticed
+                await asyncio.sleep(0)
+            return {"type": "http.request", "body": piece, "more_body": self.sent < count}
+
+        return receive
+
+
+@pytest.mark.parametrize(
+    ("wait", "piece", "count", "gap", "outcome"),
+    [
+        (4.9, b"x" * 16 * 1024, 10, 5.0, "whole"),
+        (5.1, b"x" * 16 * 1024, 10, 5.0, "408"),
+        (4.9, b"x", 12, 5.0, "whole"),  # 58.8 s
+        (4.9, b"x", 13, 5.0, "408"),  # a drip: 63.7 s
+        (4.9, b"x" * 16 * 1024, 100, 5.0, "408"),  # 490 s for 160 s worth of bytes
+        (4.9, b"x" * 16 * 1024 * 5, 100, 5.0, "whole"),
+        (1000.0, b"x", 3, None, "whole"),
+    ],
+)
+async def test_a_slow_body(
+    monkeypatch: pytest.MonkeyPatch, wait: float, piece: bytes, count: int, gap: float | None, outcome: str
+) -> None:
+    client = SlowClient(asyncio.get_running_loop(), monkeypatch)
+    scope = {"method": "POST", "headers": []}
+    body = Body(scope, client.receive(wait, piece, count), LIMITS._replace(gap=gap))
+    if outcome == "whole":
+        assert await body.read() == piece * count
+    else:
+        with pytest.raises(Exception, match=outcome):
+            await body.read()
+
+
+async def test_hooks_see_the_headers_before_the_body_and_the_form_before_the_handler() -> None:
+    seen: list[Any] = []
+
+    class Hook(HttpMiddleware):
+        async def on_headers(self, request: Any) -> Any:
+            seen.append(dict(request.body_params))
+            return {"status_code": 411} if "x-refuse" in request.headers else None
+
+        async def before_request(self, request: Any) -> None:
+            seen.append(dict(request.body_params))
+
+        async def after_request(self, *args: Any) -> None:
+            seen.append("after")
+
+    app = Bodies()
+    app.middlewares.append(Hook())
+    assert (await http(app, "/take", "POST", headers=FORM, body=b"name=a")).status == 200
+    assert seen == [{}, {"name": ["a"]}, "after"]
+    seen.clear()
+    refused = await http(app, "/take", "POST", headers=[*FORM, ("X-Refuse", "1")], body=b"name=a")
+    assert (refused.status, seen) == (411, [{}])
+
+
+async def test_a_stream_can_follow_a_body() -> None:
+    class Streams(App):
+        async def late(self) -> Any:
+            yield (await self.request.body()).decode()
+            yield "end"
+
+    answer = await http(Streams(), "/late", "POST", body=[b"a", b"b"])
+    assert answer.chunks == [b"ab", b"end"]
+
+
+async def test_a_chosen_app_gets_the_body_again_and_shares_the_session() -> None:
+    class Child(App):
+        async def take(self, name: str) -> str:
+            self.request.session["child"] = name
+            return json.dumps([name, self.request.session["parent"]])
+
+        async def out(self) -> str:
+            self.request.session = {}
+            return "out"
+
+    class Parent(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.session["parent"] = "p"
+            request._subapp, request._subapp_path, request._subapp_mount_path = child, "take", "/sub"
+
+        async def after_request(self, request: Any, status_code: int, *rest: Any) -> None:
+            shared.append(dict(request.session))
+
+    child, app, shared = Child(), App(), []
+    app.middlewares.append(Parent())
+    answer = await http(app, "/anything", "POST", headers=FORM, body=b"name=x")
+    assert answer.json == ["x", "p"]
+    assert shared == [{"parent": "p", "child": "x"}]
+    assert len(answer.cookies) == 1
+
+
+@pytest.mark.parametrize(
+    ("cookie", "expected"),
+    [
+        ({"name": "a", "value": "1"}, "a=1; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        (
+            {
+                "name": "a",
+                "value": "1",
+                "max_age": 60,
+                "path": "/x",
+                "domain": "example.com",
+                "httponly": False,
+            },
+            "a=1; Path=/x; Max-Age=60; Domain=example.com; Secure; SameSite=Lax",
+        ),
+        (
+            {"name": "a", "value": "1", "secure": False, "samesite": "strict"},
+            "a=1; Path=/; HttpOnly; SameSite=Strict",
+        ),
+    ],
+)
+async def test_cookies_are_set_with_the_answer(cookie: Any, expected: str) -> None:
+    class Cookies(App):
+        async def index(self) -> str:
+            self.request.set_cookie(**cookie)
+            self.request.delete_cookie("old")
+            return "ok"
+
+    answer = await http(Cookies())
+    assert answer.cookies == [expected, "old=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"name": "a b", "value": ""}, {"name": "a", "value": "x;y"}, {"name": "a", "value": "\n"}]
+)
+async def test_a_cookie_that_cannot_be_is_an_error(bad: Any) -> None:
+    class Cookies(App):
+        async def index(self) -> str:
+            with pytest.raises(ValueError, match="cookie"):
+                self.request.set_cookie(**bad)
+            return "ok"
+
+    assert (await http(Cookies())).status == 200

@@ -1,0 +1,285 @@
+"""Multipart forms: any order of parts, backpressure, and nothing that hangs or gets lost."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from micropie import App, MultipartFileError
+from tests.driver import HttpJudge, http, make_scope
+
+BOUNDARY = "frontier"
+TYPE = ("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
+
+
+def field(name: str, value: str) -> bytes:
+    return f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+
+
+def file(name: str, content: bytes, filename: str = "f.txt", kind: str = "text/plain") -> bytes:
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
+    return head.encode() + f"Content-Type: {kind}\r\n\r\n".encode() + content + b"\r\n"
+
+
+END = f"--{BOUNDARY}--\r\n".encode()
+
+
+async def content(upload: dict[str, Any]) -> bytes:
+    pieces = []
+    while (piece := await upload["content"].get()) is not None:
+        assert isinstance(piece, bytes)
+        assert len(piece) <= 64 * 1024
+        pieces.append(piece)
+    assert await upload["content"].get() is None
+    return b"".join(pieces)
+
+
+class Uploads(App):
+    async def both(self, title: str, file: Any) -> dict[str, Any]:
+        body = await content(file)
+        return {
+            "title": title,
+            "length": len(body),
+            "filename": file["filename"],
+            "type": file["content_type"],
+        }
+
+    async def two(self, one: Any, other: Any) -> list[int]:
+        return [len(await content(other)), len(await content(one))]
+
+    async def optional(self, file: Any, note: str = "none") -> list[Any]:
+        return [note, len(await content(file))]
+
+    async def fields(self) -> dict[str, Any]:
+        return {"form": self.request.body_params, "files": sorted(self.request.files)}
+
+    async def everything(self, **names: Any) -> list[str]:
+        return sorted(names)
+
+    async def ignores(self, file: Any) -> str:
+        return "not read"
+
+    async def tags(self, tag: list[int], file: Any) -> list[int]:
+        return tag
+
+    async def streams(self, file: Any) -> Any:
+        async def body() -> Any:
+            while (piece := await file["content"].get()) is not None:
+                yield piece
+
+        return 200, body()
+
+    async def catches(self, file: Any) -> str:
+        try:
+            await content(file)
+        except MultipartFileError as error:
+            return f"caught {error.cause.status}"  # type: ignore[attr-defined]
+        return "whole"
+
+    async def raw(self) -> bytes:
+        with pytest.raises(RuntimeError, match="read already"):
+            await self.request.body()
+        return b"read as a form"
+
+
+def pieces_of(body: bytes, size: int) -> list[bytes]:
+    return [body[index : index + size] for index in range(0, len(body), size)]
+
+
+LARGE = b"0123456789abcdef" * 20_000  # 320 KB: more than stays in memory, more than the queue holds in pieces
+
+
+@pytest.mark.parametrize("size", [7, 1000, 1_000_000], ids="pieces of {}".format)
+@pytest.mark.parametrize("contents", [b"", b"short", b"x" * 20_000])
+@pytest.mark.parametrize("order", ["field first", "file first", "file in the middle"])
+async def test_the_order_of_the_parts_never_matters(order: str, contents: bytes, size: int) -> None:
+    title, upload = field("title", "ä title"), file("file", contents, "ü.png", "image/png")
+    parts = {
+        "field first": title + upload,
+        "file first": upload + title,
+        "file in the middle": field("other", "1") + upload + title + field("last", "2"),
+    }[order]
+    answer = await http(Uploads(), "/both", "POST", headers=[TYPE], body=pieces_of(parts + END, size))
+    assert answer.json == {
+        "title": "ä title",
+        "length": len(contents),
+        "filename": "ü.png",
+        "type": "image/png",
+    }
+
+
+@pytest.mark.parametrize(
+    "parts", [file("one", LARGE) + file("other", LARGE[:9]), file("other", b"9" * 9) + file("one", LARGE)]
+)
+async def test_two_files_in_any_order(parts: bytes) -> None:
+    answer = await http(Uploads(), "/two", "POST", headers=[TYPE], body=pieces_of(parts + END, 5000))
+    assert answer.json == [9, len(LARGE)]
+
+
+@pytest.mark.parametrize(
+    ("target", "parts", "answer"),
+    [
+        ("/optional", file("file", LARGE), ["none", len(LARGE)]),
+        ("/optional", file("file", LARGE) + field("note", "late"), ["late", len(LARGE)]),
+        ("/optional?note=url", file("file", b"1"), ["url", 1]),
+        (
+            "/fields",
+            file("f", LARGE) + field("a", "1") + field("a", "2"),
+            {"form": {"a": ["1", "2"]}, "files": ["f"]},
+        ),
+        ("/fields", b"", {"form": {}, "files": []}),
+        ("/everything?q=1", field("a", "1") + file("f", b"") + field("self", "2"), ["a", "f", "q"]),
+        ("/tags", field("tag", "1") + file("file", b"") + field("tag", "2"), [1, 2]),
+    ],
+)
+async def test_what_a_handler_gets(target: str, parts: bytes, answer: Any) -> None:
+    got = await http(Uploads(), target, "POST", headers=[TYPE], body=pieces_of(parts + END, 5000))
+    assert got.json == answer
+
+
+@pytest.mark.parametrize("target", ["/ignores", "/raw"])
+async def test_an_upload_that_nobody_reads_does_not_hold_up_the_answer(target: str) -> None:
+    answer = await http(
+        Uploads(), target, "POST", headers=[TYPE], body=pieces_of(file("file", LARGE) + END, 500)
+    )
+    assert answer.status == 200
+
+
+async def test_a_stream_can_read_the_upload() -> None:
+    body = pieces_of(file("file", LARGE) + END, 5000)
+    assert (await http(Uploads(), "/streams", "POST", headers=[TYPE], body=body)).body == LARGE
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "body", "status"),
+    [
+        ({}, "multipart/form-data", field("title", "x") + END, 400),
+        ({}, TYPE[1], b"no multipart at all", 400),
+        ({}, TYPE[1], b"", 400),
+        ({}, TYPE[1], field("title", "x"), 400),
+        ({}, TYPE[1], field("title", "x") + file("file", b"cut here")[:-2], 400),
+        ({}, TYPE[1], field("title", "x") + END, 400),
+        ({}, TYPE[1], b"--frontier\r\nX: y\r\n\r\nz\r\n" + END, 400),
+        ({"max_form_field_size": 3}, TYPE[1], field("title", "four") + file("file", b"") + END, 413),
+        ({"max_form_parts": 2}, TYPE[1], field("a", "") * 3 + END, 413),
+        ({}, TYPE[1], field("a", "") * 60_000 + END, 413),
+        ({"max_body_size": 300}, TYPE[1], file("file", LARGE) + field("title", "x") + END, 413),
+    ],
+)
+async def test_a_bad_form_is_refused(settings: Any, kind: str, body: bytes, status: int) -> None:
+    headers = [("Content-Type", kind)]
+    answer = await http(
+        Uploads(**settings), "/both", "POST", headers=headers, body=pieces_of(body, 5000) or [b""]
+    )
+    assert answer.status == status, answer.text
+
+
+async def post(app: App, target: str, messages: Iterable[Any]) -> HttpJudge:
+    judge, waiting = HttpJudge(), list(messages)
+
+    async def receive() -> Any:
+        if waiting:
+            message = waiting.pop(0)
+            return await message() if callable(message) else message
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        judge.send(message)
+
+    await app(make_scope("http", target, [TYPE], method="POST"), receive, send)
+    return judge
+
+
+def part(body: bytes) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": True}
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "text"), [("/catches", 200, b"caught 400"), ("/both?title=x", 400, None)]
+)
+async def test_a_file_that_the_client_cuts_short(target: str, status: int, text: bytes | None) -> None:
+    async def leave() -> dict[str, Any]:
+        for _ in range(10):  # by then the handler reads
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    judge = await post(Uploads(), target, [part(file("file", LARGE)[:1000]), leave])
+    assert judge.status == status
+    assert text is None or judge.chunks == [text]
+
+
+async def test_a_form_that_is_cut_before_its_file_never_reaches_the_handler() -> None:
+    class Never(App):
+        async def index(self, title: str, file: Any) -> str:
+            raise AssertionError("the handler must not run")
+
+    judge = await post(Never(), "/", [part(file("file", LARGE)), {"type": "http.disconnect"}])
+    assert judge.status == 400
+
+
+async def test_a_slow_handler_slows_the_client_down() -> None:
+    """The socket is read no further than the queue holds."""
+    read, may_go_on = 0, asyncio.Event()
+
+    class Slow(App):
+        async def index(self, file: Any) -> str:
+            await file["content"].get()
+            await may_go_on.wait()
+            return str(len(await content(file)))
+
+    def counted(number: int) -> Any:
+        async def receive() -> Any:
+            nonlocal read
+            read += 1
+            return {"type": "http.request", "body": bodies[number], "more_body": number < len(bodies) - 1}
+
+        return receive
+
+    bodies = [file("file", b"")[:-2], *[b"x" * 1000] * 200, b"\r\n" + END]
+    task = asyncio.create_task(post(Slow(), "/", map(counted, range(len(bodies)))))
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert read < 60
+    may_go_on.set()
+    judge = await task
+    assert int(judge.chunks[0]) >= 198_000
+    assert read == len(bodies)
+
+
+async def test_the_time_in_which_the_handler_holds_the_queue_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    now = [0.0]
+    monkeypatch.setattr(loop, "time", lambda: now[0])
+
+    class Slow(App):
+        async def index(self, file: Any) -> str:
+            length = 0
+            while (piece := await file["content"].get()) is not None:
+                now[0] += 1000
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                length += len(piece)
+            return str(length)
+
+    body = pieces_of(file("file", b"x" * 50_000) + END, 1000)
+    assert (await post_pieces(Slow(), body)).chunks == [b"50000"]
+
+
+async def post_pieces(app: App, body: list[bytes]) -> HttpJudge:
+    last = {"type": "http.request", "body": body[-1], "more_body": False}
+    return await post(app, "/", [*map(part, body[:-1]), last])
+
+
+async def test_without_the_package_one_sentence_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "multipart", None)
+    answer = await http(Uploads(), "/both", "POST", headers=[TYPE], body=field("title", "x") + END)
+    assert answer.status == 500
+    assert "install micropie with the extra 'forms'" in caplog.text
