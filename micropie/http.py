@@ -229,7 +229,7 @@ class Exchange:
         Returns:
             Whether a hook put an answer of its own in the place of the child's.
         """
-        fields = list(start.get("headers", ()))
+        fields = [(name.lower(), value) for name, value in start.get("headers", ())]
         if self._entered:
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
             result = await self._after_hooks(Answer(start["status"], b"", headers))

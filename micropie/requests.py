@@ -13,8 +13,8 @@ from .exceptions import HTTPError
 from .headers import SameSite, cookie_values, decode_headers, find_header, format_cookie, parse_cookies
 from .origins import is_loopback
 from .sessions import SessionView
-from .uploads import MultipartForm
 from .types import ASGIApp, Receive, Scope
+from .uploads import MultipartForm
 
 if TYPE_CHECKING:
     from .app import App

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, cast
 from urllib.parse import unquote
 
 from .codec import dump_json, load_json
@@ -96,8 +96,7 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         run = _Run(self._app, _scope("http", request, self._shared), self._patience)
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        async for chunk in request.stream:
+        async for chunk in cast("httpx.AsyncByteStream", request.stream):
             run.tell({"type": "http.request", "body": chunk, "more_body": True})
         run.tell({"type": "http.request", "body": b"", "more_body": False})
         start = await run.hear()
@@ -149,7 +148,7 @@ class TestClient(httpx.AsyncClient):
             transport=transport, base_url=options.pop("base_url", "https://testserver"), **options
         )
 
-    async def __aenter__(self) -> TestClient:
+    async def __aenter__(self) -> Self:
         """Start the app.
 
         Raises:

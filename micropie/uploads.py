@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from .bodies import Body, Limits, check_limit
@@ -52,7 +52,7 @@ class FileQueue(asyncio.Queue[bytes | None]):
     def spool(self, piece: bytes) -> None:
         """Keep a piece in a temporary file, without a bound."""
         if self._spool is None:
-            self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)
+            self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # close() does
         self._spool.write(piece)
 
     async def finish(self, error: Exception | None = None) -> None:

@@ -45,6 +45,7 @@ class Wire:
 
     __slots__ = (
         "_ahead",
+        "_announced",
         "_ended",
         "_interrupted",
         "_reader",
@@ -67,6 +68,8 @@ class Wire:
         # The task that waits in next_message(), and whether it was cancelled only to wake it.
         self._reader: asyncio.Task[Any] | None = None
         self._interrupted = False
+        # Whether the end is known to all; a close() of our own is, once its frame is sent.
+        self._announced = False
         # Set at the end, for a sender that found out about it before the reader did.
         self._ended: asyncio.Event | None = None
         # A message that was asked for before anybody wanted it, and the word that somebody has taken it.
@@ -81,13 +84,17 @@ class Wire:
             raise RuntimeError(self.state.value)
 
     def over(self, code: int, reason: str = "") -> None:
-        """Note how it ended; the first note counts."""
+        """Note how it ended, the first note counts, and let everybody know who waits for it."""
+        self._note(code, reason)
+        self._announced = True
+        for event in (self._ended, self._taken):
+            if event is not None:
+                event.set()
+
+    def _note(self, code: int, reason: str) -> None:
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
             self.code, self.reason = code, reason
-            for event in (self._ended, self._taken):
-                if event is not None:
-                    event.set()
 
     # --- in -------------------------------------------------------------------------------------------
 
@@ -161,9 +168,12 @@ class Wire:
     async def close(self, code: int, reason: str = "") -> None:
         """Close an open connection; one that is over is left alone."""
         if self.state is State.OPEN:
-            self.over(code, reason)
+            self._note(code, reason)
             self._wake_reader()  # first: granian sends nothing while a receive() waits
-            await self.finish({"type": "websocket.close", "code": code, "reason": reason})
+            try:
+                await self.finish({"type": "websocket.close", "code": code, "reason": reason})
+            finally:
+                self.over(code, reason)
 
     async def fail(self, code: int) -> ConnectionClosed:
         """Close because of what the client sent, and return what to raise for it."""
@@ -195,8 +205,8 @@ class Wire:
         """Wait until the connection is over, reading one message ahead of whoever receives, not more."""
         self._taken = asyncio.Event()
         try:
-            while self.state is State.OPEN:
-                if self._reader is None:
+            while not self._announced:
+                if self._reader is None and self.state is State.OPEN:
                     await self._look_ahead()
                 await self._taken.wait()
                 self._taken.clear()

@@ -117,7 +117,6 @@ async def test_misuse_before_accept_is_told_at_once_and_changes_nothing(
         (lambda ws: ws.send("\ud800"), ValueError, "surrogates"),
         (lambda ws: ws.send_json("\ud800"), ValueError, "surrogates"),
         (lambda ws: ws.send_json(object()), TypeError, "not JSON serializable"),
-        (lambda ws: ws.send_json(float("nan")), ValueError, "not JSON compliant"),
         *(
             (lambda ws, code=code: ws.close(code), ValueError, f"{code} must not be sent")
             for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, -1)
@@ -347,7 +346,7 @@ async def test_a_loop_over_the_messages_ends_when_the_client_leaves() -> None:
 
 async def test_bad_json_can_be_caught_and_the_socket_goes_on() -> None:
     async def job(ws: WebSocket) -> None:
-        with pytest.raises(ValueError, match="Expecting"):
+        with pytest.raises(ValueError, match="line 1"):
             await ws.receive_json()
         await ws.send_json(await ws.receive_json())
 

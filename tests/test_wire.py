@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, WebSocket, wire
-from tests.driver import Client, Illegal, websocket
+from tests.driver import Illegal, websocket
 
 Job = Callable[[WebSocket], Coroutine[Any, Any, Any]]
 
@@ -309,16 +309,13 @@ async def test_a_server_that_refuses_a_close_code_gets_another(caplog: pytest.Lo
     async def job(ws: WebSocket) -> None:
         await ws.close(1012, "back soon")
 
-    class Refusing(Client):
-        pass
-
     async with websocket(Site(job), leave=False) as client:
         judge = client._judge.send
 
         def refuse(message: dict[str, Any]) -> None:
             if message.get("code") == 1012:
                 refused.append(message)
-                raise ValueError("cannot send 1012")
+                raise Exception("invalid close code 1012")  # just what Daphne raises
             judge(message)
 
         client._judge.send = refuse  # type: ignore[method-assign]

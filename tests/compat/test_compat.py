@@ -18,7 +18,8 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 def old() -> Any:
     """The old app, imported anew, so that no test meets what another one left."""
     spec = importlib.util.spec_from_file_location("compat_app", Path(__file__).with_name("app.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["compat_app"] = module
     spec.loader.exec_module(module)
