@@ -251,6 +251,9 @@ async def test_no_more_calls_run_at_once_than_there_are_workers() -> None:
         answers = await asyncio.gather(*(http(app, "/") for _ in range(4)))
     assert [answer.status for answer in answers] == [200] * 4
     assert len(app.threads) == 2
+    for thread in app.threads:  # they end with the app
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 async def test_a_closed_pool_starts_again_when_it_is_needed() -> None:

@@ -59,6 +59,17 @@ async def test_children_start_after_their_parent_and_stop_before_it() -> None:
     ]
 
 
+async def test_siblings_stop_in_reverse() -> None:
+    log: list[str] = []
+    app = App()
+    app.mount("/first", recording(log, "first"))
+    app.mount("/other", recording(log, "other"))
+    async with lifespan(app):
+        pass
+    names = [line.split()[0] for line in log if "sync" not in line]
+    assert names == ["first", "other", "other", "first"]
+
+
 async def test_an_app_that_is_mounted_twice_starts_once() -> None:
     log: list[str] = []
     app, child = App(), recording(log, "child")

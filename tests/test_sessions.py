@@ -261,6 +261,13 @@ async def test_a_logout_deletes_the_session_and_its_cookie(act: Any) -> None:
     assert await look(app) == {}
 
 
+async def test_what_is_stored_belongs_to_the_backend() -> None:
+    backend, data = InMemorySessionBackend(), {"list": [1]}
+    await backend.save(ID, data, 60)
+    data["list"].append(2)
+    assert await backend.load(ID) == {"list": [1]}
+
+
 async def test_what_the_handler_gets_is_its_own() -> None:
     app = Site(Recorded(list=[1]), lambda request: request.session["list"].append(2))
     data = await look(app)
@@ -654,6 +661,18 @@ async def test_a_socket_saves_when_it_is_told_to() -> None:
             client.send(key)
             assert await client.text() == "saved"
             assert (await look(app))[key] == 1
+
+
+async def test_what_a_socket_has_saved_is_not_written_again() -> None:
+    app = Site(Recorded(user="alice"))
+    async with websocket(app, "/saves", headers=COOKIE) as client:
+        await client.next()
+        client.send("a")
+        await client.next()
+        await http(app, "/put/a/newer", headers=COOKIE)
+        client.send("b")
+        await client.next()
+    assert await look(app) == {"user": "alice", "a": "newer", "b": 1}
 
 
 @pytest.mark.parametrize("target", ["/after", "/raises"])

@@ -65,7 +65,9 @@ async def test_values_are_escaped(site: App, tmp_path: Path, template: str, answ
     assert got.headers["content-type"] == "text/html; charset=utf-8"
 
 
-async def test_templates_without_an_ending_are_escaped_too(site: App) -> None:
+async def test_templates_with_another_ending_are_escaped_too(site: App, tmp_path: Path) -> None:
+    (tmp_path / "app/templates/page.j2").write_text("{{ x }}")
+    assert await site._render_template("page.j2", x="<") == "&lt;"
     assert await site.env.from_string("{{ x }}").render_async(x="<") == "&lt;"
 
 

@@ -405,3 +405,4 @@ async def test_the_open_sockets_of_an_app(app: Life) -> None:
         one.send("a")
         assert await one.text() == "a"
     assert not app.websockets
+    assert not app._open_websockets

@@ -105,7 +105,7 @@ def test_json(run_block: RunBlock, visit: Visit) -> None:
         visitor = visit(server.url)
         paste(visitor, "websocket-json-console")
         visitor.expect_console("{sum: 6.5}", "{error: Send a list of numbers.}")
-        for message in ("3", '["a"]', "[1e308, 1e308]", '{"a": 1}'):
+        for message in ("3", '["a"]', '{"a": 1}'):
             said = visitor.talk("sum", message)
             assert said["received"] == ['{"error":"Send a list of numbers."}']
             assert said["code"] == 1000
