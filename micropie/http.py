@@ -27,6 +27,7 @@ from .responses import (
 )
 from .routing import Handler, split_path
 from .types import ASGIApp, Message, Receive, Scope, Send
+from .visits import load_session, save_before_answer
 
 if TYPE_CHECKING:
     from .app import App
@@ -98,7 +99,7 @@ class Exchange:
         app, request = self._app, self._request
         if app._allowed_hosts:
             check_host(request.scope, app._allowed_hosts)
-        await request._load_session()
+        await load_session(request)
         early = await self._on_headers()
         if early is not None:
             return early
@@ -238,7 +239,7 @@ class Exchange:
                 return True
             start = {**start, "status": result.status}
             fields = encode_headers(header_list(result))
-        fields += encode_headers(await self._request._save_before_answer())
+        fields += encode_headers(await save_before_answer(self._request))
         self._started = True
         await self._send({**start, "headers": fields})
         return False
@@ -248,7 +249,7 @@ class Exchange:
     async def _send_answer(self, result: Answer) -> None:
         try:
             headers, body = encode_answer(result)
-            headers += encode_headers(await self._request._save_before_answer())
+            headers += encode_headers(await save_before_answer(self._request))
         except Exception as error:
             result = await self._error(error)
             headers, body = encode_answer(result)

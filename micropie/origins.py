@@ -81,6 +81,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_encrypted(scope: Scope) -> bool:
+    """Whether the connection to this server is encrypted, as far as the server knows."""
+    return scope.get("scheme") in ("https", "wss")
+
+
+def is_local(scope: Scope) -> bool:
+    """Whether this is plain HTTP on one machine with nothing in between, as in development."""
+    client = scope.get("client")
+    host = (find_header(scope, b"host") or b"").decode("latin-1").lower()
+    host = host if host.endswith("]") else host.rpartition(":")[0] or host
+    if is_encrypted(scope) or client is None or not is_loopback(client[0]) or not is_loopback(host):
+        return False
+    proxied = (b"forwarded", b"via", b"x-forwarded-")
+    return not any(name.startswith(proxied) for name, _ in scope["headers"])
+
+
 def check_host(scope: Scope, allowed: Collection[str]) -> None:
     """Answer only under the given names, which stops DNS rebinding.
 

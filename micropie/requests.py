@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 from .bodies import Body, has_body, is_json, media_type
 from .exceptions import HTTPError
-from .headers import SameSite, cookie_values, decode_headers, find_header, format_cookie, parse_cookies
-from .origins import is_loopback
+from .headers import SameSite, decode_headers, format_cookie, parse_cookies
+from .origins import is_local
 from .sessions import SessionView
 from .types import ASGIApp, Receive, Scope
 from .uploads import MultipartForm
@@ -206,7 +206,7 @@ class Request:
         Raises:
             ValueError: If a part has characters that a cookie cannot hold.
         """
-        secure = self._is_encrypted() or not self._is_local() if secure is None else secure
+        secure = not is_local(self.scope) if secure is None else secure
         self._new_cookies.append(
             format_cookie(
                 name,
@@ -251,91 +251,9 @@ class Request:
         keys = self.get_json if isinstance(self.get_json, dict) else ()
         return [*self.body_params, *keys, *self.files]
 
-    # --- the session and its cookie -----------------------------------------------------------------
-
-    async def _load_session(self) -> None:
-        """Load the session if the client sent its cookie; an outer app's session is shared."""
-        if "session" in self.scope:
-            self._session.share(self.scope["session"])
-            return
-        name = self._app._session_cookie.name
-        if not any(key == b"cookie" and name.encode() in value for key, value in self.scope["headers"]):
-            return
-        # A mounted app may have a cookie of the same name for its own path, which comes first then.
-        for value in cookie_values(self.headers["cookie"], name):
-            session_id = self._app._checked_session_id(value)
-            if session_id is not None and self._session.id is None:
-                await self._session.load(session_id)
-
-    async def _save_before_answer(self) -> list[tuple[str, str]]:
-        """Save the session before the answer goes out, and return the cookies that it has to carry."""
-        cookie = await self._save_session()
-        cookies = self._new_cookies if cookie is None else [*self._new_cookies, cookie]
-        return [("set-cookie", cookie) for cookie in cookies]
-
-    async def _save_session(self) -> str | None:
-        session = self._session
-        if session.shared or (session.id is None and not session.data):
-            return None
-        new_id = self._app._new_session_id() if session.id is None or session.regenerate else None
-        told = await session.save(new_id)
-        return None if told is None else self._format_session_cookie(told)
-
-    def _format_session_cookie(self, session_id: str) -> str:
-        """The session's ``Set-Cookie`` value; for an empty id, one that makes the browser forget it."""
-        settings = self._app._session_cookie
-        return format_cookie(
-            settings.name,
-            session_id,
-            max_age=self._app.session_timeout if session_id else 0,
-            path=settings.path or quote(self.scope.get("root_path") or "/"),
-            domain=settings.domain,
-            secure=self._cookie_is_secure() or settings.samesite == "none",
-            samesite=settings.samesite,
-        )
-
-    def _cookie_is_secure(self) -> bool:
-        encrypted = self._is_encrypted()
-        local = not encrypted and self._is_local()
-        if not encrypted and not local and self.headers.get("x-forwarded-proto") != "https":
-            self._app._warn_of_plain_http(self.headers.get("host", ""))
-        forced = self._app.session_cookie_secure
-        return not local if forced is None else forced
-
-    def _is_encrypted(self) -> bool:
-        return self.scope.get("scheme") in ("https", "wss")
-
-    def _is_local(self) -> bool:
-        """Whether browser and server are one machine with nothing in between, as in development."""
-        client = self.scope.get("client")
-        host = (find_header(self.scope, b"host") or b"").decode("latin-1").lower()
-        host = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if client is None or not is_loopback(client[0]) or not is_loopback(host):
-            return False
-        proxied = (b"forwarded", b"via", b"x-forwarded-")
-        return not any(name.startswith(proxied) for name, _ in self.scope["headers"])
-
 
 class WebSocketRequest(Request):
     """The request that opened a WebSocket: its handshake."""
-
-    async def _save_before_accept(self, chosen_id: str | None) -> list[tuple[str, str]]:
-        """Save before the handshake is answered, under an id of the app's choice if there is one."""
-        try:
-            return await self._save_as(chosen_id)
-        finally:
-            self._session.sealed = True
-
-    async def _save_as(self, chosen_id: str | None) -> list[tuple[str, str]]:
-        if chosen_id is None:
-            return await self._save_before_answer()
-        session_id = self._app._checked_session_id(chosen_id)
-        if session_id is None:
-            raise ValueError("session_id is not one that session_id_validator lets pass")
-        await self._session.adopt(session_id)
-        await self._session.save(None)
-        cookies = [*self._new_cookies, self._format_session_cookie(session_id)]
-        return [("set-cookie", cookie) for cookie in cookies]
 
 
 MAX_QUERY_PARAMETERS = 1000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,20 +11,16 @@ from .codec import dump_json, load_json
 from .concurrency import leave_when
 from .exceptions import ConnectionClosed, InvalidJSON
 from .headers import encode_headers
+from .protocol import check_code, check_subprotocol, checked_size, fitting_reason, handshake_headers
 from .responses import answer, encode_answer
-from .types import Headers, RawHeaders, Receive, Send
+from .types import Headers, Receive, Send
+from .visits import save_before_accept
 from .wire import State, Wire
 
 if TYPE_CHECKING:
     from .requests import WebSocketRequest
 
 __all__ = ["WebSocket"]
-
-logger = logging.getLogger("micropie")
-
-#: Close codes that may travel in a close frame (RFC 6455, section 7.4, and the IANA registry).
-_SENDABLE_CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
-_MAX_REASON = 123  # bytes of UTF-8 (RFC 6455, section 5.5)
 
 
 class WebSocket:
@@ -87,11 +82,11 @@ class WebSocket:
         """
         wire = self._wire
         wire.expect(State.CONNECTING)
-        self._check_subprotocol(subprotocol)
-        fields = _handshake_headers(headers)
+        check_subprotocol(subprotocol, self.subprotocols)
+        fields = handshake_headers(headers)
         if max_message_size is not None:
-            wire.max_message_size = _checked_size(max_message_size)
-        cookies = await self._request._save_before_accept(session_id)
+            wire.max_message_size = checked_size(max_message_size)
+        cookies = await save_before_accept(self._request, session_id)
         wire.expect(State.CONNECTING)  # another task may have been faster
         fields += encode_headers(cookies)
         wire.state = State.OPEN
@@ -102,17 +97,6 @@ class WebSocket:
         except asyncio.CancelledError:
             wire.over(1006)  # nobody knows whether it was sent, so nothing more may be
             raise
-
-    def _check_subprotocol(self, subprotocol: str | None) -> None:
-        if subprotocol is None:
-            return
-        if not isinstance(subprotocol, str):
-            raise TypeError(f"a subprotocol is a str, not {type(subprotocol).__name__}")
-        if subprotocol not in self.subprotocols:
-            offered = ", ".join(self.subprotocols) or "none"
-            raise ValueError(
-                f"the client did not offer the subprotocol {subprotocol!r}; it offered {offered}"
-            )
 
     async def reject(
         self, status: int = 403, body: Any = "", headers: Headers | Mapping[str, str] = ()
@@ -288,8 +272,8 @@ class WebSocket:
             ValueError: If the code must not be sent.
             TypeError: If an argument has the wrong type.
         """
-        _check_code(code)
-        reason = _fitting_reason(reason)
+        check_code(code)
+        reason = fitting_reason(reason)
         if self._wire.state is State.CONNECTING:
             await self.reject(403)
         else:
@@ -368,42 +352,3 @@ class WebSocket:
         if not jobs:
             raise ValueError("run() needs at least one coroutine")
         self._wire.expect(State.OPEN)
-
-
-def _checked_size(size: int) -> int:
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"max_message_size is a number of bytes, not {size!r}")
-    if size < 1:
-        raise ValueError(f"max_message_size is a positive number of bytes, not {size}")
-    return size
-
-
-def _handshake_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
-    fields = encode_headers(headers)
-    for name, _ in fields:
-        if name.startswith(b"sec-websocket-") or name in (b"upgrade", b"connection"):
-            raise ValueError(
-                f"the server sends {name.decode()} itself; a subprotocol is an argument of accept()"
-            )
-    return fields
-
-
-def _check_code(code: int) -> None:
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise TypeError(f"a close code is an int, not {code!r}")
-    if code not in _SENDABLE_CODES and not 3000 <= code <= 4999:
-        raise ValueError(
-            f"{code} must not be sent; use 1000 to 1003, 1007 to 1014, or 3000 to 4999 for your own"
-        )
-
-
-def _fitting_reason(reason: str | None) -> str:
-    if reason is None:
-        return ""
-    if not isinstance(reason, str):
-        raise TypeError(f"a reason is a str, not {reason!r}")
-    encoded = reason.encode()
-    if len(encoded) <= _MAX_REASON:
-        return reason
-    logger.warning("a close frame holds %d bytes; the reason %r is cut", _MAX_REASON, reason)
-    return encoded[:_MAX_REASON].decode(errors="ignore")

@@ -15,6 +15,7 @@ from .requests import WebSocketRequest, current_request
 from .responses import header_list
 from .routing import Handler, split_path
 from .types import ASGIApp, Message, Receive, Scope, Send
+from .visits import load_session
 from .websockets import WebSocket
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Connection:
         if app._allowed_hosts:
             check_host(request.scope, app._allowed_hosts)
         check_origin(request.scope, app._allowed_origins)
-        await request._load_session()
+        await load_session(request)
         if await self._refused_by_hook():
             return
         mounted = find_mount(app._mounts, request)
