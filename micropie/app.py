@@ -133,9 +133,14 @@ class App:
     def _class_setting(self, name: str) -> Any:
         """A setting as the class states it; a route that happens to have its name does not count."""
         value = inspect.getattr_static(type(self), name)
-        if isinstance(value, FunctionType) and not callable(getattr(App, name)):
-            return getattr(App, name)
-        return getattr(self, name)
+        if not isinstance(value, FunctionType):
+            return getattr(self, name)
+        default = getattr(App, name)
+        if not callable(default):
+            return default
+        # A function that takes what the setting is called with is meant as it is, another one is a method.
+        as_it_is = len(inspect.signature(value).parameters) == len(inspect.signature(default).parameters)
+        return value if as_it_is else getattr(self, name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection.

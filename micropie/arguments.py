@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 import typing
 from collections.abc import Callable, Iterator
 from inspect import Parameter as Signed
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
 
 from .converters import Convert, converter
 from .exceptions import HTTPError
@@ -44,6 +45,14 @@ def _is_session_only(annotation: Any, outer: tuple[Any, ...] = ()) -> bool:
     )
 
 
+def _without_none(annotation: Any) -> Any:
+    """``list[T]`` for ``list[T] | None``: one that was not sent is its default, and None never is sent."""
+    if typing.get_origin(annotation) not in (Union, types.UnionType):
+        return annotation
+    members = [member for member in typing.get_args(annotation) if member is not type(None)]
+    return members[0] if len(members) == 1 and typing.get_origin(members[0]) is list else annotation
+
+
 class Parameter:
     """One parameter of a handler: its name, where its value may come from and what it must be."""
 
@@ -55,6 +64,7 @@ class Parameter:
         self.session_only = _is_session_only(annotation)
         if typing.get_origin(annotation) is Annotated:
             annotation = annotation.__origin__
+        annotation = _without_none(annotation)
         self.many = typing.get_origin(annotation) is list
         found = converter(typing.get_args(annotation)[0] if self.many else annotation)
         self.kind: str = found[0] if found else ""
@@ -114,7 +124,7 @@ class Plan:
     __slots__ = ("extra", "keyword", "names", "positional", "rest")
 
     def __init__(self, function: Callable[..., Any], skip: int) -> None:
-        parameters = _parameters(function)[skip:]
+        parameters = list(signature_of(function).parameters.values())[skip:]
 
         def of(*kinds: Any) -> list[Parameter]:
             return [
@@ -129,7 +139,7 @@ class Plan:
         self.names = {
             p.name
             for layer in _layers(function)
-            for p in _parameters(layer)
+            for p in signature_of(layer).parameters.values()
             if p.kind not in (Signed.VAR_POSITIONAL, Signed.VAR_KEYWORD)
         }
 
@@ -191,18 +201,21 @@ def _layers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
         layer = getattr(layer, "__wrapped__", None)
 
 
-def _parameters(function: Callable[..., Any]) -> list[Signed]:
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a handler, whether or not its annotations can be resolved.
+
+    Raises:
+        TypeError: For a method without any parameter, which cannot be bound.
+    """
     try:
         if sys.version_info >= (3, 14):
             from annotationlib import Format
 
-            signature = inspect.signature(function, annotation_format=Format.FORWARDREF)
-        else:
-            signature = inspect.signature(function)
-    except ValueError:  # a method without any parameter cannot be bound
+            return inspect.signature(function, annotation_format=Format.FORWARDREF)
+        return inspect.signature(function)
+    except ValueError:
         name = getattr(function, "__qualname__", repr(function))
         raise TypeError(f"{name} has no 'self': write it as the first parameter") from None
-    return list(signature.parameters.values())
 
 
 def _resolved(function: Callable[..., Any], parameter: Signed) -> Any:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from .types import Headers
@@ -86,6 +87,27 @@ class MultipartFileError(Exception):
 
 class InvalidJSON(ValueError):
     """A WebSocket message is not JSON; if a handler lets it pass, the socket is closed with 1007."""
+
+
+def the_one(error: BaseException) -> BaseException:
+    """What a group of errors comes down to, if that is one.
+
+    A task group wraps what its tasks raise.  Departures beside another error are its consequence: they
+    count only where there is nothing else.
+    """
+    leaves = list(_leaves(error))
+    others = [leaf for leaf in leaves if not isinstance(leaf, ConnectionClosed)]
+    if not others:
+        return leaves[0]
+    return others[0] if len(others) == 1 else error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def status_line(status: int) -> str:

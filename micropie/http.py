@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from .concurrency import is_ordinary, leave_when, uninterrupted
-from .exceptions import HTTPError, MultipartFileError
+from .exceptions import HTTPError, MultipartFileError, the_one
 from .headers import encode_headers
 from .middleware import HttpMiddleware, short_circuit
 from .mounts import find_mount
@@ -42,6 +42,8 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
     exchange = Exchange(app, request, receive, send)
     try:
         await exchange.run()
+    except OSError:  # a handler's own is answered in run(), so this is send()'s word for "the client left"
+        logger.debug("the client of %s has left", request.path, exc_info=True)
     finally:
         current_request.reset(token)
         if exchange.has_loose_ends:
@@ -198,6 +200,7 @@ class Exchange:
 
     async def _error(self, error: BaseException) -> Answer:
         """The page for an error.  What a handler changed in the session before an unexpected one is dropped."""
+        error = the_one(error)
         if isinstance(error, MultipartFileError) and isinstance(error.cause, HTTPError):
             error = error.cause
         if isinstance(error, HTTPError):
@@ -277,6 +280,10 @@ class Exchange:
                             {"type": "http.response.body", "body": encode_chunk(chunk), "more_body": True}
                         )
             await self._request.save_session()
+            if self._request._session.unstorable:
+                logger.warning(
+                    "a session cannot begin in a stream, so that of %s is lost", self._request.path
+                )
         except Exception:
             logger.exception("error in the stream for %s", self._request.path)
             return

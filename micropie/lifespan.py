@@ -17,11 +17,10 @@ logger = logging.getLogger("micropie")
 
 async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -> None:
     """Run the startup handlers, wait for the server's end, run the shutdown handlers."""
-    apps = {id(mount.app): mount.app for mount in app._mounts}
-    children = [Child(child, scope) for child in apps.values()]
+    children: list[Child] = []
     try:
         await receive()
-        started = await _start(app, children)
+        started = await _start(app, scope, children)
         if started:
             await send({"type": "lifespan.startup.complete"})
             await receive()
@@ -38,13 +37,14 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _start(app: App, children: list[Child]) -> bool:
-    """Run the startup handlers, then start the children; whether all went well."""
+async def _start(app: App, scope: Scope, children: list[Child]) -> bool:
+    """Run the startup handlers, then start the mounted apps, each one once; whether all went well."""
     try:
         for handler in app.startup_handlers:
             await _call(handler)
-        for child in children:
-            await child.start()
+        for child in {id(mount.app): mount.app for mount in app._mounts}.values():
+            children.append(Child(child, scope))
+            await children[-1].start()
     except Exception:
         logger.exception("a startup handler failed")
         return False

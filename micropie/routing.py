@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from .arguments import Plan
+from .arguments import Plan, signature_of
 from .concurrency import Pool
 from .types import Scope
 
@@ -74,7 +74,7 @@ class Handler:
             or inspect.isasyncgenfunction(inner)
             or inspect.isgeneratorfunction(inner)
         )
-        self.may_return_none = getattr(inner, "__annotations__", {}).get("return", 0) in (None, "None")
+        self.may_return_none = signature_of(inner).return_annotation in (None, "None")
         self.problem = _problem(name, call) if websocket else None
         self.plan = Plan(call, skip=int(websocket))
 
@@ -96,7 +96,7 @@ def _problem(name: str, call: Callable[..., Any]) -> str | None:
 
 
 def _takes_argument(call: Callable[..., Any]) -> bool:
-    first = next(iter(inspect.signature(call).parameters.values()), None)
+    first = next(iter(signature_of(call).parameters.values()), None)
     return first is not None and first.kind in (
         inspect.Parameter.POSITIONAL_ONLY,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,

@@ -26,8 +26,9 @@ async def load_session(request: Request) -> None:
 
 
 async def save_before_answer(request: Request) -> list[tuple[str, str]]:
-    """Save the session, and return the cookies that the answer has to carry."""
+    """Save the session, and return the cookies that the answer has to carry; no later one can."""
     cookie = await _save(request)
+    request._session.sealed = True
     cookies = request._new_cookies if cookie is None else [*request._new_cookies, cookie]
     return [("set-cookie", cookie) for cookie in cookies]
 

@@ -65,6 +65,9 @@ class Wire:
         self.state = State.CONNECTING
         self.code: int | None = None
         self.reason = ""
+        # Who waits for whom: a reader for the server, unless close() or a failed send interrupts it; a sender
+        # whose send failed for _ended, which tells how; departure(), in run(), for _taken, which says that the
+        # reader has been served, or that it is over.
         # The task that waits in next_message(), and whether it was cancelled only to wake it.
         self._reader: asyncio.Task[Any] | None = None
         self._interrupted = False

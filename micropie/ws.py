@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from .concurrency import is_ordinary, uninterrupted
-from .exceptions import ConnectionClosed, HTTPError, InvalidJSON
+from .exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
 from .http import error_page
 from .middleware import WebSocketMiddleware, short_circuit
 from .mounts import find_mount
@@ -159,14 +159,18 @@ class Connection:
         last_type = ""
 
         async def receive() -> Message:
-            return first.pop() if first else await self._receive()
+            nonlocal last_type
+            message = first.pop() if first else await self._receive()
+            if message["type"] == "websocket.disconnect":
+                last_type = message["type"]
+            return message
 
         async def send(message: Message) -> None:
             nonlocal last_type
             last_type = message["type"]
             await self._send(message)
 
-        wire = self.ws._wire
+        wire, code = self.ws._wire, 1000
         try:
             await child(scope, receive, send)
         except OSError:
@@ -175,8 +179,9 @@ class Connection:
             if not last_type:
                 raise
             logger.exception("the app mounted for %s failed", self._request.path)
-            if last_type in ("websocket.accept", "websocket.send"):
-                await wire.finish({"type": "websocket.close", "code": 1011, "reason": ""})
+            code = 1011
+        if last_type in ("websocket.accept", "websocket.send"):  # left open by the child
+            await wire.finish({"type": "websocket.close", "code": code, "reason": ""})
         if last_type == "websocket.http.response.start":  # a refusal that has no end yet
             await wire.finish({"type": "websocket.http.response.body", "body": b""})
         # A child that has not answered the handshake leaves that to _end().
@@ -187,6 +192,7 @@ class Connection:
     async def _end(self, error: BaseException | None) -> None:
         """Answer the handshake if nobody has, close the socket if nobody has, and log what went wrong."""
         ws = self.ws
+        error = None if error is None else the_one(error)
         if self._passed_on:
             if error is not None:
                 logger.error("error around the app mounted for %s", self._request.path, exc_info=error)
@@ -196,7 +202,7 @@ class Connection:
             await self._fail(error, 1008)
         elif isinstance(error, InvalidJSON) and ws.accepted:
             await ws.close(1007)
-        elif is_departure(error) and (ws.accepted or ws.closed):
+        elif isinstance(error, ConnectionClosed) and (ws.accepted or ws.closed):
             if not ws.closed:
                 logger.warning(
                     "a ConnectionClosed that is not this socket's own left the handler for %s",
@@ -216,10 +222,3 @@ class Connection:
             page.body if isinstance(page.body, (str, bytes)) else ""
         )  # no handshake is refused with a stream
         await self.ws.reject(page.status, body, header_list(page))
-
-
-def is_departure(error: BaseException) -> bool:
-    """Whether an error says only that a client has left, alone or as a group."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(is_departure, error.exceptions))
-    return isinstance(error, ConnectionClosed)
