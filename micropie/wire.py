@@ -34,6 +34,10 @@ class State(Enum):
     CLOSED = "the handshake was refused or the WebSocket is closed already"
 
 
+# Looking a member up in its Enum costs more than all else that a message does here.
+_OPEN = State.OPEN
+
+
 class Wire:
     """One connection to one client.
 
@@ -103,13 +107,9 @@ class Wire:
 
     async def next_message(self) -> str | bytes:
         """The one way in: the next message, in kind."""
-        self.expect(State.OPEN)
-        if self._reader is not None:
-            if self._ended is None:
-                raise RuntimeError("another task is receiving from this WebSocket, and only one can")
-            await self._ended.wait()  # a send has failed: the end is near, and this is no misuse
-            self.expect(State.OPEN)
-        self._reader = task = this_task()
+        if self.state is not _OPEN or self._reader is not None:
+            await self._wait_for_turn()
+        task = self._reader = this_task()
         cancelling = task.cancelling()
         try:
             message = await (self._receive() if self._ahead is None else self._take(self._ahead))
@@ -117,20 +117,31 @@ class Wire:
             # As asyncio.timeout does: we cancelled once, and what is more came from outside.
             interrupted, self._interrupted = self._interrupted, False
             if interrupted and task.uncancel() <= cancelling:
-                self.expect(State.OPEN)
+                self.expect(_OPEN)
             raise
         finally:
             self._reader = None
             if self._taken is not None:
                 self._taken.set()
-        self._heed(message)
-        self.expect(State.OPEN)  # what came in before close(), but was not read by then, is dropped
+        if message["type"] == "websocket.disconnect":
+            self._heed(message)
+        if self.state is not _OPEN:  # what came in before close(), but was not read by then, is dropped
+            self.expect(_OPEN)
         data: str | bytes | None = message.get("text")
         if data is None:
             data = message.get("bytes") or b""
-        if self.max_message_size is not None and _is_larger(data, self.max_message_size):
+        # UTF-8 has one to four bytes per character: a short text is not too large in bytes either.
+        limit = self.max_message_size
+        if limit is not None and len(data) * 4 > limit and _is_larger(data, limit):
             raise await self.fail(1009)
         return data
+
+    async def _wait_for_turn(self) -> None:
+        self.expect(_OPEN)
+        if self._ended is None:
+            raise RuntimeError("another task is receiving from this WebSocket, and only one can")
+        await self._ended.wait()  # a send has failed: the end is near, and this is no misuse
+        self.expect(_OPEN)
 
     def _heed(self, message: Message) -> None:
         if message["type"] == "websocket.disconnect":
@@ -145,14 +156,15 @@ class Wire:
 
     async def transmit(self, message: Message) -> None:
         """The one way out while the connection is open."""
-        self.expect(State.OPEN)
+        if self.state is not _OPEN:
+            self.expect(_OPEN)
         try:
             await self._send(message)
         except Exception:
             # All that is sent here is legal, so this is the server's word for "the client left".
             logger.debug("a send failed", exc_info=True)
             await self._await_end()
-            self.expect(State.OPEN)
+            self.expect(_OPEN)
 
     async def _await_end(self) -> None:
         """A send failed, so the client's last word is on its way: wait for its close code, but not long."""
@@ -161,7 +173,7 @@ class Wire:
                 self._ended = self._ended or asyncio.Event()
                 if self._reader is not None:
                     await self._ended.wait()
-                while self.state is State.OPEN:
+                while self.state is _OPEN:
                     await self.next_message()
         except (ConnectionClosed, TimeoutError):
             pass
@@ -170,7 +182,7 @@ class Wire:
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close an open connection; one that is over is left alone."""
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             self._note(code, reason)
             self._wake_reader()  # first: granian sends nothing while a receive() waits
             try:
@@ -209,7 +221,7 @@ class Wire:
         self._taken = asyncio.Event()
         try:
             while not self._announced:
-                if self._reader is None and self.state is State.OPEN:
+                if self._reader is None and self.state is _OPEN:
                     await self._look_ahead()
                 await self._taken.wait()
                 self._taken.clear()
@@ -239,8 +251,6 @@ class Wire:
 
 
 def _is_larger(data: str | bytes, limit: int) -> bool:
-    # UTF-8 has one to four bytes per character: encode only where that decides.
-    size = len(data)
-    if size > limit or isinstance(data, bytes):
-        return size > limit
-    return size * 4 > limit and not data.isascii() and len(data.encode()) > limit
+    if isinstance(data, bytes) or data.isascii() or len(data) > limit:
+        return len(data) > limit
+    return len(data.encode()) > limit

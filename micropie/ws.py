@@ -70,7 +70,8 @@ class Connection:
                 raise
             errors.append(error)
         # The first error says how it ends, and none is lost.
-        await uninterrupted(self._wind_up(errors))
+        if self._entered or self._request._session.data or self._request._session.id:
+            await uninterrupted(self._wind_up(errors))
         self._log(errors[1:])
         await self._end(errors[0] if errors else None)
 

@@ -7,7 +7,7 @@ What the reader copies is what CI runs. A page is read from top to bottom, like 
 - a ``literalinclude`` is a whole file too, under its caption or its own file name;
 - a ``console`` block holds ``$ command`` lines, and a command that starts a server is a :class:`Run`: the folder
   as it stands at that line, and the command as the reader sees it (after ``cd`` it may be a folder of the
-  checkout, which needs no block);
+  checkout, which needs no block); so is ``$ pytest``, which runs the ``test_*.py`` files of the folder;
 - any other ``python`` block stands alone: it parses and has no undefined or unused name;
 - a true fragment is preceded by the comment ``.. fragment: reason``.
 
@@ -100,7 +100,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Run:
-    """One server command of a page, with the folder as it stands at that line."""
+    """One server or pytest command of a page, with the folder as it stands at that line."""
 
     page: Path
     line: int
@@ -133,6 +133,15 @@ def blocks(page: Path) -> list[Block]:
 
 def runs(page: Path) -> list[Run]:
     """Return the server commands of ``page`` in reading order, each with its folder."""
+    return [run for run in _all_runs(page) if _serves(run.command)]
+
+
+def pytest_runs(page: Path) -> list[Run]:
+    """Return the ``pytest`` commands of ``page`` in reading order, each with its folder."""
+    return [run for run in _all_runs(page) if _tests(run.command)]
+
+
+def _all_runs(page: Path) -> list[Run]:
     return [
         Run(
             page,
@@ -143,7 +152,7 @@ def runs(page: Path) -> list[Run]:
         )
         for block, folder in _script(blocks(page))
         for line, command in block.commands
-        if _serves(command) and _shows(folder, command)
+        if _tests(command) or (_serves(command) and _shows(folder, command))
     ]
 
 
@@ -174,7 +183,7 @@ def check(page: Path) -> list[Problem]:
 def folders(page: Path) -> dict[int, dict[str, str]]:
     """Return the folders that ``page`` makes, each by the line of its newest block.
 
-    They are the folder as each server command sees it, as it stands before a file is overwritten and as it is
+    They are the folder as each server or pytest command sees it, as it stands before a file is overwritten and as it is
     left at the end, and one folder for each Python block that stands alone.
     """
     found: dict[int, dict[str, str]] = {}
@@ -182,7 +191,7 @@ def folders(page: Path) -> dict[int, dict[str, str]]:
     for block, folder in _script(blocks(page)):
         if block.is_file and block.caption in before:
             _keep(found, before)
-        if any(_serves(command) for _, command in block.commands):
+        if any(_serves(command) or _tests(command) for _, command in block.commands):
             _keep(found, folder)
         if block.language in PYTHON and not block.is_file and block.fragment is None:
             found[block.line] = {"block.py": block.source}
@@ -273,12 +282,21 @@ def _script(found: list[Block]) -> Iterator[tuple[Block, dict[str, Block]]]:
 
 def _serves(command: str) -> bool:
     """Whether a command starts a server, alone or as ``python -m``, with or without variables before it."""
+    return _program(command) in SERVERS
+
+
+def _tests(command: str) -> bool:
+    """Whether a command runs pytest."""
+    return _program(command) == "pytest"
+
+
+def _program(command: str) -> str:
     words = command.split()
     while words and re.match(r"\w+=", words[0]):
         del words[0]
     if words[:2] in (["python", "-m"], ["python3", "-m"]):
         del words[:2]
-    return bool(words) and words[0] in SERVERS
+    return words[0] if words else ""
 
 
 def _app_paths(command: str) -> list[str]:
@@ -344,7 +362,7 @@ def _check_names(block: Block) -> list[Problem]:
 
 
 def _check_commands(block: Block, folder: dict[str, Block]) -> list[Problem]:
-    """Look for server commands whose app is neither on the page nor in a folder of the checkout."""
+    """Look for commands whose app or tests are neither on the page nor in a folder of the checkout."""
     problems, place = [], None
     for line, command in block.commands:
         if command.startswith("cd "):
@@ -355,6 +373,9 @@ def _check_commands(block: Block, folder: dict[str, Block]) -> list[Problem]:
                 where = "block above it" if place is None else f"block above it, and none in {place.name},"
                 what = f"is the file {paths[0]}" if paths else "can be found: it names no MODULE:APP"
                 problems.append(Problem(block.page, line, f"no {where} {what} that this command runs"))
+        elif _tests(command) and not any(re.fullmatch(r"(.*/)?test_\w+\.py", name) for name in folder):
+            what = "no block above it is a test file, test_NAME.py, for this command"
+            problems.append(Problem(block.page, line, what))
     return problems
 
 

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from tools.blocks import Problem, blocks, check, extract, find_run, folders, main, pages, runs
+from tools.blocks import Problem, blocks, check, extract, find_run, folders, main, pages, pytest_runs, runs
 
 APP = ".. code-block:: python\n   :caption: app.py\n\n   app = {}\n"
 CONSOLE = ".. code-block:: console\n\n"
@@ -44,6 +44,7 @@ GOOD = {
     "a command and an included file": ".. literalinclude:: /shared/app.py\n" + SERVE,
     "a command in a folder of the checkout": CONSOLE + "   $ cd docs/shared\n   $ uvicorn app:app\n",
     "the same in one line": CONSOLE + "   $ cd docs/shared && uvicorn app:app\n",
+    "a test file and its command": APP.replace("app.py", "test_app.py") + CONSOLE + "   $ pytest\n",
     "a command that serves nothing of ours": ".. code-block:: console\n\n   $ pip install uvicorn\n",
     "text": ".. code-block:: text\n\n   import nothing, really\n",
     "a page about writing pages": ".. code-block:: rst\n\n   .. code-block:: python\n\n      import unused\n",
@@ -78,6 +79,7 @@ BAD = {
         4,
         "no block above it, and none in guide, is the file app.py",
     ),
+    "no test file": (APP + "\n" + CONSOLE + "   $ pytest -q\n", 8, "no block above it is a test file"),
     "no app in a command": (CONSOLE + "   $ uvicorn app\n", 3, "names no MODULE:APP"),
     "a fragment without a reason": (
         ".. fragment:\n\n.. code-block:: python\n\n   f(a)\n",
@@ -259,6 +261,16 @@ def test_output_is_no_command_and_a_long_command_goes_on(rst: Path) -> None:
         """
     [block] = blocks(write(rst, text))
     assert block.commands == [(4, "uvicorn app:app --port 80"), (8, "curl localhost")]
+
+
+@pytest.mark.parametrize("command", ["pytest", "pytest -q", "python -m pytest"])
+def test_a_pytest_command_runs_the_folder_as_it_stands(rst: Path, command: str) -> None:
+    test = ".. code-block:: python\n   :caption: test_app.py\n\n   x = {}\n"
+    write(rst, APP, test.format(1), f"{CONSOLE}   $ {command}\n", SERVE, test.format(2))
+    [run] = pytest_runs(rst)
+    assert run.command == command
+    assert run.files == {"app.py": "app = {}\n", "test_app.py": "x = 1\n"}
+    assert [run.command for run in runs(rst)] == ["uvicorn app:app"]
 
 
 def test_a_run_writes_its_folder(rst: Path, tmp_path: Path) -> None:
