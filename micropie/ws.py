@@ -176,6 +176,7 @@ class Connection:
             await child(scope, receive, send)
         except OSError:
             logger.debug("the client of the app mounted for %s has left", self._request.path, exc_info=True)
+            last_type = "websocket.disconnect"
         except Exception:
             if not last_type:
                 raise
