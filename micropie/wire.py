@@ -190,6 +190,12 @@ class Wire:
             finally:
                 self.over(code, reason)
 
+    async def end(self, code: int) -> None:
+        """The same when the handler has ended: nobody but the server can cancel that."""
+        if self.state is _OPEN:
+            self.over(code)
+            await self._send_last(({"type": "websocket.close", "code": code, "reason": ""},))
+
     async def fail(self, code: int) -> ConnectionClosed:
         """Close because of what the client sent, and return what to raise for it."""
         await self.close(code)
@@ -242,6 +248,11 @@ class Wire:
         message = await asyncio.shield(ahead)
         self._ahead = None
         return message
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether a message was asked for that nobody has taken yet."""
+        return self._ahead is not None
 
     async def release(self) -> None:
         """Read ahead no more."""

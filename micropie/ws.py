@@ -35,7 +35,8 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     try:
         await connection.run()
     finally:
-        await connection.ws._wire.release()
+        if connection.ws._wire.reads_ahead:
+            await connection.ws._wire.release()
         app._open_websockets.discard(connection.ws)
         current_request.reset(token)
 
@@ -199,11 +200,11 @@ class Connection:
             if error is not None:
                 logger.error("error around the app mounted for %s", self._request.path, exc_info=error)
         elif error is None:
-            await ws.close()
+            await self._close(1000)
         elif isinstance(error, HTTPError):
             await self._fail(error, 1008)
         elif isinstance(error, InvalidJSON) and ws.accepted:
-            await ws.close(1007)
+            await self._close(1007)
         elif isinstance(error, ConnectionClosed) and (ws.accepted or ws.closed):
             if not ws.closed:
                 logger.warning(
@@ -215,9 +216,15 @@ class Connection:
             logger.error("error in the handler for %s", self._request.path, exc_info=error)
             await self._fail(HTTPError(500), 1011)
 
+    async def _close(self, code: int) -> None:
+        if self.ws.accepted:
+            await self.ws._wire.end(code)
+        else:
+            await self.ws.close()
+
     async def _fail(self, error: HTTPError, code: int) -> None:
         if self.ws.accepted or self.ws.closed:
-            await self.ws.close(code)
+            await self._close(code)
             return
         page = await error_page(self._app, error)
         body = (
