@@ -16,6 +16,7 @@ from .lifespan import serve_lifespan
 from .middleware import HttpMiddleware, WebSocketMiddleware
 from .mounts import Mount, parse_prefix
 from .requests import Request, current_request, lazy
+from .responses import field_list
 from .routing import Routes
 from .sessions import (
     SESSION_TIMEOUT,
@@ -222,7 +223,7 @@ class App:
         return await self.env.get_template(name).render_async(context)
 
     def _redirect(
-        self, location: str, extra_headers: Headers | None = None, status: int = 302
+        self, location: str, extra_headers: Headers | Mapping[str, str] | None = None, status: int = 302
     ) -> tuple[int, str, list[tuple[str, str]]]:
         """An answer that sends the browser elsewhere.
 
@@ -237,7 +238,7 @@ class App:
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"{status} is no redirect; use 301, 302, 303, 307 or 308")
         target = quote(location, safe="/:?#[]@!$&'()*+,;=~%")
-        return status, "", [("Location", target), *(extra_headers or ())]
+        return status, "", [("Location", target), *field_list(extra_headers or ())]
 
     async def _error_page(self, status: int, detail: str) -> Any:
         """The page for an error; override it to make your own.

@@ -96,13 +96,18 @@ class Pool:
         """
         return reveal(await self.outcome(function, *arguments))
 
-    async def outcome(self, function: Callable[..., T], *arguments: Any) -> Outcome[T]:
-        """The same, with the error as a value: a task dies of SystemExit, a future of StopIteration."""
+    async def outcome(
+        self, function: Callable[..., T], *arguments: Any, context: contextvars.Context | None = None
+    ) -> Outcome[T]:
+        """The same, with the error as a value: a task dies of SystemExit, a future of StopIteration.
+
+        Several calls can share a context of their own, as the steps of a generator do.
+        """
         if not threads_exist():
             return _call(function, arguments)
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="micropie")
-        context = contextvars.copy_context()
+        context = contextvars.copy_context() if context is None else context
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, context.run, _call, function, arguments)
 

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
 from .types import Headers
@@ -35,13 +35,13 @@ class HTTPError(Exception):
         ValueError: If ``status`` is not an error status.
     """
 
-    def __init__(self, status: int, detail: str = "", headers: Headers = ()) -> None:
+    def __init__(self, status: int, detail: str = "", headers: Headers | Mapping[str, str] = ()) -> None:
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError(f"HTTPError needs a status from 400 to 599, not {status!r}")
         super().__init__(status, detail)
         self.status = status
         self.detail = detail
-        self.headers = list(headers)
+        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers)
 
     def __str__(self) -> str:
         return f"{status_line(self.status)}: {self.detail}" if self.detail else status_line(self.status)

@@ -45,9 +45,11 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
     except OSError:  # a handler's own is answered in run(), so this is send()'s word for "the client left"
         logger.debug("the client of %s has left", request.path, exc_info=True)
     finally:
-        current_request.reset(token)
-        if exchange.has_loose_ends:
-            await uninterrupted(exchange.close())
+        try:
+            if exchange.has_loose_ends:
+                await uninterrupted(exchange.close())
+        finally:
+            current_request.reset(token)
 
 
 class Exchange:
@@ -121,7 +123,8 @@ class Exchange:
 
     async def _on_headers(self) -> Answer | None:
         for middleware in self._app.middlewares:
-            early = short_circuit(await middleware.on_headers(self._request), middleware.on_headers)
+            hook = getattr(middleware, "on_headers", None)  # optional, also for one that is no HttpMiddleware
+            early = None if hook is None else short_circuit(await hook(self._request), hook)
             if early is not None:
                 return _early_answer(early)
         return None

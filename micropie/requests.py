@@ -63,8 +63,8 @@ class Request:
     body_params: dict[str, list[str]]
     #: The value of a JSON body; an empty dict if there is none.
     get_json: Any
-    #: The uploaded files by field name: dicts with ``filename``, ``content_type`` and ``content``, a bounded
-    #: :class:`asyncio.Queue` of ``bytes`` that ends with None.
+    #: The uploaded files by field name, the first of each: dicts with ``filename``, ``content_type`` and
+    #: ``content``, a bounded :class:`asyncio.Queue` of ``bytes`` that ends with None.
     files: dict[str, dict[str, Any]]
 
     # A middleware may choose the handler, by name, or a whole other app.
@@ -245,7 +245,8 @@ class Request:
             return self.body_params[name]
         if isinstance(self.get_json, dict) and name in self.get_json:
             return [self.get_json[name]]
-        return [self.files[name]] if name in self.files else None
+        uploads = self._form.all_files.get(name) if self._form is not None else None
+        return uploads or ([self.files[name]] if name in self.files else None)
 
     def _body_names(self) -> list[str]:
         keys = self.get_json if isinstance(self.get_json, dict) else ()

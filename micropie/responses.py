@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -142,6 +143,7 @@ class Stream:
         self._source = source
         self._pool = pool
         self._first: Any = _END
+        self._context = contextvars.copy_context()
         self._step: asyncio.Task[Outcome[Any]] | None = None
 
     def __aiter__(self) -> Stream:
@@ -166,7 +168,9 @@ class Stream:
         # A thread cannot be cancelled: the step is kept, so that aclose() can wait for it.
         # One that a cancellation left running is taken up again.
         if self._step is None:
-            self._step = asyncio.create_task(self._pool.outcome(next, self._source, _END))
+            self._step = asyncio.create_task(
+                self._pool.outcome(next, self._source, _END, context=self._context)
+            )
         outcome = await asyncio.shield(self._step)
         self._step = None
         return reveal(outcome)
@@ -180,4 +184,4 @@ class Stream:
         if self._step is not None:
             await asyncio.wait([self._step])
         if hasattr(self._source, "close"):
-            await self._pool.run(self._source.close)
+            reveal(await self._pool.outcome(self._source.close, context=self._context))

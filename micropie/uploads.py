@@ -33,21 +33,26 @@ class FileQueue(asyncio.Queue[bytes | None]):
         self._error: Exception | None = None
         self._at_end = False
 
-    async def get(self) -> bytes | None:
-        """The next piece, or None at the end.
+    def get_nowait(self) -> bytes | None:
+        """The next piece, or None at the end; ``get()`` waits for it and then calls this.
 
         Raises:
+            asyncio.QueueEmpty: If there is none yet.
             MultipartFileError: If the client cut the file short.
         """
         if self._at_end:
             return None
-        piece = self._spool.read(_PIECE) or None if self._spool is not None else await super().get()
+        piece = super().get_nowait() if self._spool is None else self._spool.read(_PIECE) or None
         if piece is None:
             self._at_end = True
             self.close()
             if self._error is not None:
                 raise MultipartFileError(self._error)
         return piece
+
+    def empty(self) -> bool:
+        """Whether a piece has to be waited for."""
+        return super().empty() and self._spool is None and not self._at_end
 
     def spool(self, piece: bytes) -> None:
         """Keep a piece in a temporary file, without a bound."""
@@ -67,16 +72,16 @@ class FileQueue(asyncio.Queue[bytes | None]):
         """Stop here: the handler has ended.  Whoever still reads gets an error."""
         if not self._at_end:
             self._error = self._error or HTTPError(400, "nobody reads the file any more")
-            if self._spool is None:
-                while not self.empty():
-                    self.get_nowait()
-                self.put_nowait(None)
-        self.close()
+            self.close()
+            while not self.empty():
+                super().get_nowait()
+            self.put_nowait(None)
 
     def close(self) -> None:
         """Remove the temporary file."""
         if self._spool is not None:
             self._spool.close()
+            self._spool = None
 
 
 class MultipartForm:
@@ -97,7 +102,9 @@ class MultipartForm:
 
     def __init__(self, body: Body, parameters: str, limits: Limits) -> None:
         self.fields: dict[str, list[str]] = {}
+        #: The first file of each name, and all of them.
         self.files: dict[str, dict[str, Any]] = {}
+        self.all_files: dict[str, list[dict[str, Any]]] = {}
         self._parser = _make_parser(parameters)
         self._body = body
         self._limits = limits
@@ -176,11 +183,13 @@ class MultipartForm:
             return
         self._file = FileQueue()
         self._queues.append(self._file)
-        self.files[segment.name] = {
+        upload = {
             "filename": segment.filename,
             "content_type": segment.content_type or "application/octet-stream",
             "content": self._file,
         }
+        self.files.setdefault(segment.name, upload)
+        self.all_files.setdefault(segment.name, []).append(upload)
         self._note(segment.name)
 
     async def _add(self, piece: bytes) -> None:

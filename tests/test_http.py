@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -731,3 +732,36 @@ async def test_a_host_that_is_not_allowed_reaches_nothing() -> None:
     answer, log = await through((None, None), app=app)
     assert (answer.status, log) == (400, [])
     assert (await http(app, "/", headers=[("Host", "Example.com")])).text == "index"
+
+
+async def test_a_middleware_needs_no_base_class() -> None:
+    calls: list[str] = []
+
+    class Duck:
+        async def before_request(self, request: Any) -> None:
+            calls.append("before")
+
+        async def after_request(self, request: Any, *answer: Any) -> None:
+            calls.append("after")
+
+    class Page(App):
+        async def index(self) -> str:
+            return "page"
+
+    app = Page()
+    app.middlewares.append(Duck())  # type: ignore[arg-type]
+    assert (await http(app)).text == "page"
+    assert calls == ["before", "after"]
+
+
+async def test_the_steps_of_a_sync_generator_share_one_context() -> None:
+    variable = contextvars.ContextVar("variable", default="unset")
+
+    class Steps(App):
+        def index(self) -> Iterator[str]:
+            variable.set("set in the first step")
+            yield "1 "
+            yield variable.get()
+
+    assert (await http(Steps())).text == "1 set in the first step"
+    assert variable.get() == "unset"
