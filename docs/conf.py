@@ -55,6 +55,10 @@ suppress_warnings = ["config.cache"]  # The functions below cannot be cached, an
 
 def typehints_fixup_module_name(name: str) -> str:
     """Public names are documented under the package, wherever they are defined."""
+    if name == "micropie.testing":
+        return name
+    if name.startswith("httpx."):
+        return "httpx"
     return "micropie" if name.startswith("micropie.") else name
 
 
@@ -67,6 +71,7 @@ def typehints_formatter(annotation: Any, _config: Any) -> str | None:
 
 # The inventories are committed, so that a build without a network has the same links.
 intersphinx_mapping = {
+    "httpx": ("https://www.python-httpx.org", "_inventories/httpx.inv"),
     "jinja": ("https://jinja.palletsprojects.com/en/stable", "_inventories/jinja.inv"),
     "python": ("https://docs.python.org/3", "_inventories/python.inv"),
 }
@@ -103,7 +108,12 @@ copybutton_only_copy_prompt_lines = True
 SECTIONS = {"Args:": "param", "Attributes:": "attribute", "Raises:": "raises", "Returns:": "returns"}
 
 # What MicroPie makes and a handler only gets: how to construct it is nobody's business.
-GIVEN = {"micropie.Request", "micropie.WebSocket", "micropie.WebSocketRequest"}
+GIVEN = {
+    "micropie.Request",
+    "micropie.WebSocket",
+    "micropie.WebSocketRequest",
+    "micropie.testing.TestWebSocket",
+}
 
 
 def setup(app: Sphinx) -> None:

@@ -159,8 +159,14 @@ class Stream:
         return chunk
 
     async def fetch_first(self) -> None:
-        """Run the generator up to its first chunk, or to its end."""
+        """Run the generator up to its first chunk, or to its end.
+
+        Raises:
+            TypeError: If it yields neither text nor bytes.
+        """
         self._first = await self._next()
+        if self._first is not _END:
+            encode_chunk(self._first)
 
     async def _next(self) -> Any:
         if self._async is not None:

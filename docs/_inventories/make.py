@@ -21,6 +21,11 @@ HEADER = """\
 # Page of the documentation, kind of names, names. The anchor of each is the name itself, unless the page has one.
 Pages = list[tuple[str, str, list[str]]]
 
+HTTPX: Pages = [
+    ("api/#asyncclient", "class", ["httpx.AsyncClient"]),
+    ("api/#response", "class", ["httpx.Response"]),
+]
+
 JINJA: Pages = [
     ("api/#jinja2.Environment", "class", ["jinja2.environment.Environment"]),
     ("api/", "exception", ["jinja2.TemplateError"]),
@@ -52,12 +57,23 @@ PYTHON: Pages = [
     (
         "library/exceptions.html",
         "exception",
-        ["Exception", "LookupError", "OSError", "RuntimeError", "TypeError", "ValueError"],
+        [
+            "BaseException",
+            "Exception",
+            "LookupError",
+            "OSError",
+            "RuntimeError",
+            "TimeoutError",
+            "TypeError",
+            "ValueError",
+        ],
     ),
     ("library/functions.html", "class", ["bool", "float", "int", "object"]),
     ("library/html.html", "function", ["html.escape"]),
+    ("library/secrets.html", "function", ["secrets.token_urlsafe"]),
     ("library/stdtypes.html", "class", ["bytes", "dict", "frozenset", "list", "str", "tuple"]),
     ("library/typing.html", "data", ["typing.Annotated", "typing.Any", "typing.Literal", "typing.Unpack"]),
+    ("library/urllib.parse.html", "function", ["urllib.parse.quote"]),
     ("library/uuid.html", "class", ["uuid.UUID"]),
 ]
 
@@ -75,5 +91,6 @@ def write(target: str, project: str, version: str, pages: Pages) -> None:
 
 
 if __name__ == "__main__":
+    write("httpx.inv", "HTTPX", "0.28", HTTPX)
     write("jinja.inv", "Jinja", "3", JINJA)
     write("python.inv", "Python", "3", PYTHON)

@@ -61,7 +61,7 @@ class Gate(WebSocketMiddleware):
         finished.append(request.scope["path"])
 
 
-finished = []
+finished: list[str] = []
 
 
 class Sub(App):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import httpx
 import pytest
 import socketio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -18,13 +22,20 @@ from websockets.sync.client import connect
 
 import micropie
 from tests.serving import Server, serve
-from tools.blocks import DOCS, Run, find_run, pages, runs
+from tools.blocks import DOCS, Run, find_run, pages, pytest_runs, runs
 
 QUICKSTART = DOCS / "tutorial" / "quickstart.rst"
 WEBSOCKETS = DOCS / "tutorial" / "websockets.rst"
+HOWTO = DOCS / "howto"
 README = DOCS.parent / "README.md"
 
-RUNS = {f"{page.relative_to(DOCS).with_suffix('')}:{run.line}": run for page in pages() for run in runs(page)}
+
+def titled(found: list[Run]) -> dict[str, Run]:
+    return {f"{run.page.relative_to(DOCS).with_suffix('')}:{run.line}": run for run in found}
+
+
+RUNS = titled([run for page in pages() for run in runs(page)])
+PYTEST_RUNS = titled([run for page in pages() for run in pytest_runs(page)])
 
 
 def ask(url: str, method: str = "GET") -> tuple[int, str]:
@@ -52,6 +63,27 @@ def test_it_serves(run: Run, tmp_path: Path) -> None:
     with serve(tmp_path, run.command) as server:
         status, text = ask(server.url)
         assert status == 200, text  # The address that the server prints has an answer.
+
+
+@pytest.mark.parametrize("run", PYTEST_RUNS.values(), ids=PYTEST_RUNS.keys())
+def test_its_tests_pass(run: Run, tmp_path: Path) -> None:
+    """A test file of a page, run as its reader runs it: every test passes, and none is skipped."""
+    run.write(tmp_path)
+    words = run.command.removeprefix("python -m ").split()
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "-p", "no:cacheprovider", "-p", "no:playwright"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    tests = sum(
+        len(re.findall(r"^(?:async )?def test_", source, re.MULTILINE)) for source in run.files.values()
+    )
+    assert re.search(rf"^=+ {tests} passed in [\d.]+s =+$", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_the_readme(tmp_path: Path) -> None:
@@ -152,6 +184,17 @@ def test_methods(tmp_path: Path) -> None:
         status, text = ask(f"{server.url}like", "POST")  # The redirect is followed.
         assert (status, "1 people" in text) == (200, True)
         assert ask(server.url, "DELETE")[0] == 200  # Any method, as the page says.
+
+
+def test_forms_and_json(tmp_path: Path) -> None:
+    with (
+        run_block(QUICKSTART, "quickstart-forms-app", tmp_path) as server,
+        httpx.Client(base_url=server.url, follow_redirects=True) as client,
+    ):
+        assert "<li>&lt;b&gt;: 5</ul>" in client.post("sign", data={"name": "<b>", "stars": "5"}).text
+        assert client.post("sign", json={"name": "Bob", "stars": 4}).status_code == 200
+        assert client.get("entries").text == '[{"name":"<b>","stars":5},{"name":"Bob","stars":4}]'
+        assert client.post("sign").text == "400 Bad Request: the parameter 'name' is missing"
 
 
 def test_settings(tmp_path: Path) -> None:
@@ -321,3 +364,165 @@ def test_socketio(name: str, tmp_path: Path) -> None:
     run.write(tmp_path)
     with serve(tmp_path, run.command) as server:
         assert asyncio.run(talk(server.url)) == [["said", "hi"]] * 2
+
+
+# How-to guides
+
+
+@contextmanager
+def visit(page: str, name: str, folder: Path) -> Iterator[httpx.Client]:
+    """Serve a named block of a how-to page, and be one visitor with cookies."""
+    with (
+        run_block(HOWTO / f"{page}.rst", name, folder) as server,
+        httpx.Client(base_url=server.url, follow_redirects=True) as client,
+    ):
+        yield client
+
+
+def test_a_form(tmp_path: Path) -> None:
+    with visit("forms-and-uploads", "forms-form", tmp_path) as client:
+        form = {"pie": "<i>", "count": "3", "extra": ["cream", "sugar"]}
+        assert client.post("order", data=form).text == "3 times &lt;i&gt;, extras: cream, sugar"
+        assert client.post("order", data={"pie": "apple"}).text == "1 times apple, extras: none"
+        refused = client.post("order", data={"pie": "apple", "count": "many"})
+        assert refused.text == "400 Bad Request: the parameter 'count' must be an integer"
+
+
+def test_json_bodies(tmp_path: Path) -> None:
+    with visit("forms-and-uploads", "forms-json", tmp_path) as client:
+        pie = client.post("bake", json={"pie": "apple", "notes": {"sugar": False}})
+        assert pie.text == '{"pie":"apple","minutes":40,"notes":{"sugar":false}}'
+        assert client.put("menu", json=["apple", "cherry"]).text == '{"pies":2}'
+        assert client.put("menu", json={}).status_code == 400
+        refused = client.post("bake", content=b"{", headers={"Content-Type": "application/json"})
+        assert refused.status_code == 400
+
+
+def test_an_upload(tmp_path: Path) -> None:
+    with visit("forms-and-uploads", "forms-upload", tmp_path) as client:
+        large = b"0123456789abcdef" * 1_100_000  # more than the default limit, less than the album's
+        upload = client.post("upload", data={"title": "<b>"}, files={"photo": ("p<.jpg", large)})
+        assert re.fullmatch(rf"&lt;b&gt;: p&lt;.jpg, {len(large)} bytes, SHA-256 [0-9a-f]{{8}}", upload.text)
+
+
+def test_cookies(tmp_path: Path) -> None:
+    with visit("forms-and-uploads", "forms-cookies", tmp_path) as client:
+        assert client.get("call_me/Zoë").text == "Hello Zoë!"
+        assert client.get("").text == "Hello Zoë!"
+        assert client.get("forget").text == "Hello Guest!"
+
+
+def test_a_login(tmp_path: Path) -> None:
+    with visit("sessions", "sessions-login", tmp_path) as client:
+        assert client.get("me?user=bob").status_code == 401
+        assert client.post("login", data={"user": "alice", "password": "cherry"}).status_code == 403
+        assert "You are alice." in client.post("login", data={"user": "alice", "password": "apple"}).text
+        before = client.cookies["session_id"]
+        assert "You are alice." in client.get("me?user=bob").text
+        client.post("login", data={"user": "bob", "password": "cherry"})
+        assert client.cookies["session_id"] != before
+        assert client.post("logout").status_code == 200
+        assert "session_id" not in client.cookies
+        assert client.get("me").status_code == 401
+
+
+def test_a_session_of_a_websocket(tmp_path: Path) -> None:
+    with (
+        run_block(HOWTO / "sessions.rst", "sessions-websocket", tmp_path) as server,
+        connect(f"{server.ws_url}play") as ws,
+    ):
+        assert ws.response is not None
+        cookie = ws.response.headers["Set-Cookie"].partition(";")[0]
+        for points in (1, 2):
+            ws.send("point")
+            assert ws.recv() == str(points)
+            answer = httpx.get(f"{server.url}score", headers={"Cookie": cookie})
+            assert answer.text == f"Points: {points}"
+
+
+@pytest.mark.parametrize("name", ["sessions-backend", "sessions-shared-backend"])
+def test_a_store_survives_a_restart(name: str, tmp_path: Path) -> None:
+    with run_block(HOWTO / "sessions.rst", name, tmp_path) as server, httpx.Client() as client:
+        assert [client.get(server.url).text for _ in range(2)] == ["Visits: 1", "Visits: 2"]
+        server.restart()
+        assert client.get(server.url).text == "Visits: 3"
+
+
+async def test_a_shared_store_does_what_a_backend_promises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_run(HOWTO / "sessions.rst", "sessions-shared-backend").write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    names: dict[str, object] = {}
+    exec((tmp_path / "shared.py").read_text(encoding="utf-8"), names)
+    sessions = [names["SharedSessions"]("s.db") for _ in range(2)]  # type: ignore[operator]
+    one, other = sessions
+    assert not await one.update("gone", {"a": 1}, [], 60)
+    await one.save("id", {"a": 1, "b": 2}, 60)
+    assert await other.update("id", {"c": [3]}, ["a"], 60)
+    assert await one.load("id") == {"b": 2, "c": [3]}
+    assert await one.rename("id", "new", 60)
+    assert not await other.rename("id", "newer", 60)
+    assert (await other.load("id"), await other.load("new")) == ({}, {"b": 2, "c": [3]})
+    assert await one.update("new", {}, ["b", "c"], 60)
+    assert await one.load("new") == {}
+    await one.save("id", {"a": 1}, 60)
+    await other.delete("id")
+    assert await one.load("id") == {}
+    await one.save("id", {"a": 1}, 0)
+    assert not await one.update("id", {"b": 1}, [], 60)
+    for backend in sessions:
+        backend.db.close()
+
+
+def test_hooks_around_a_request(tmp_path: Path) -> None:
+    with visit("middleware", "middleware-http", tmp_path) as client:
+        assert client.get("api").status_code == 401
+        answer = client.get("api", headers={"X-Key": "pie"})
+        assert answer.json() == ["apple", "cherry"]
+        assert re.fullmatch(r"app;dur=\d+\.\d", answer.headers["Server-Timing"])
+
+
+def test_a_hook_chooses_the_handler(tmp_path: Path) -> None:
+    with visit("middleware", "middleware-routing", tmp_path) as client:
+        assert client.get("users/7/orders").json() == {"user": 7, "orders": []}
+        assert client.get("users/x/orders").status_code == 404
+        assert "Disallow" in client.get("robots.txt").text
+
+
+def test_a_hook_refuses_a_websocket(tmp_path: Path) -> None:
+    with run_block(HOWTO / "middleware.rst", "middleware-websocket", tmp_path) as server:
+        url = f"{server.ws_url}echo"
+        with connect(url), connect(url), pytest.raises(InvalidStatus) as refused, connect(url):
+            pass
+        assert refused.value.response.status_code == 503
+        assert refused.value.response.body == b"Every line is busy."
+        server.wait_for_log("connection rejected")
+
+
+def test_templates(tmp_path: Path) -> None:
+    with visit("templates", "templates-app", tmp_path) as client:
+        page = client.get("").text
+        assert "<title>Pies</title>" in page
+        assert "<li>apple: 4.50 €</li>" in page
+        assert "<li>&lt;b&gt;secret&lt;/b&gt;: 9.99 €</li>" in page
+        assert "No such pie." in client.get("", params={"search": '"><b>'}).text
+
+
+def test_a_streamed_report(tmp_path: Path) -> None:
+    with visit("streaming", "streaming-csv", tmp_path) as client:
+        answer = client.get("report/3")
+        assert answer.text.split() == ["number,square", "0,0", "1,1", "2,4"]
+        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+        assert client.get("report/1000001").status_code == 400
+
+
+def test_server_sent_events(tmp_path: Path) -> None:
+    with run_block(HOWTO / "streaming.rst", "streaming-events", tmp_path) as server:
+        with httpx.stream("GET", f"{server.url}events") as answer:
+            assert answer.headers["Content-Type"] == "text/event-stream"
+            lines = answer.iter_lines()
+            assert [next(lines), next(lines)] == ["retry: 2000", ""]
+            assert re.fullmatch(r'data: \{"time": "\d\d:\d\d:\d\d"\}', next(lines))
+        server.wait_for_log("0 listeners left.")

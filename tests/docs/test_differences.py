@@ -1,0 +1,566 @@
+"""The page "Differences from 0.32": each of its lines has a test here, and the page is complete in both directions."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pytest
+
+from micropie import App, ConnectionClosed, FromSession, HttpMiddleware, InMemorySessionBackend, WebSocket
+from micropie.testing import TestClient
+from tools.blocks import DOCS, find_run
+
+PAGE = DOCS / "differences.rst"
+COMPAT = DOCS.parent / "tests" / "compat"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+TESTED: dict[str, str] = {}
+
+
+def difference(term: str) -> Callable[[Test], Test]:
+    """Say which line of the page a test holds to its word; its name is remembered under the line's term."""
+
+    def note(test: Test) -> Test:
+        assert term not in TESTED, f"two tests for {term!r}"
+        TESTED[term] = test.__name__
+        return test
+
+    return note
+
+
+def entries() -> dict[str, str]:
+    """The terms of the page, and what is said about each."""
+    text = PAGE.read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\S.*)\n   (\*0\.32:\*(?:.+\n   )*.+)\n", text, re.MULTILINE))
+
+
+def test_every_line_has_a_test_and_every_test_a_line() -> None:
+    assert list(entries()) == list(TESTED)
+    assert all(f"async def {name}(" in Path(__file__).read_text(encoding="utf-8") for name in TESTED.values())
+
+
+@pytest.mark.parametrize("term", entries())
+def test_every_line_says_before_and_now(term: str) -> None:
+    assert re.fullmatch(r"\*0\.32:\* .+ \*Now:\* .+\.", " ".join(entries()[term].split()))
+
+
+def test_no_line_is_passed_over() -> None:
+    """Each definition of the page is an entry, so that none goes untested for a slip of the pen."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert len(re.findall(r"^\S.*\n   [^\s:]", text, re.MULTILINE)) == len(entries()) + 1  # and a comment
+
+
+def test_the_page_shows_the_fixture() -> None:
+    assert find_run(PAGE, "compat-app").files["app.py"] == (COMPAT / "app.py").read_text(encoding="utf-8")
+    shown = find_run(PAGE, "compat-app").files["templates/hello.html"]
+    assert shown == (COMPAT / "templates" / "hello.html").read_text(encoding="utf-8")
+
+
+async def get(app: App, target: str, **options: Any) -> tuple[int, str]:
+    """Status and text of a page."""
+    async with TestClient(app) as client:
+        answer = await client.get(target, **options)
+        return answer.status_code, answer.text
+
+
+# Routes
+
+
+class Greeter(App):
+    async def greet(self, name: Any = "Guest") -> str:
+        return f"<{name}>"
+
+    async def ws_greet(self, ws: WebSocket, name: str = "Guest") -> None:
+        await ws.accept()
+
+
+class Chooser(HttpMiddleware):
+    async def before_request(self, request: Any) -> None:
+        if "chosen" in request.query_params:
+            request._route_handler = "greet"
+
+
+@difference("More segments than the handler can take")
+async def test_segments() -> None:
+    app = Greeter()
+    app.middlewares.append(Chooser())
+    async with TestClient(app) as client:
+        assert (await client.get("/greet/Alice")).text == "<Alice>"
+        assert (await client.get("/greet/Alice/more")).status_code == 404
+        assert (await client.get("/any/Alice/more?chosen")).text == "<Alice>"
+        async with client.websocket("/greet/Alice/more") as ws:
+            assert ws.response.status_code == 404
+
+
+@difference("A slash at the end")
+async def test_trailing_slash() -> None:
+    assert await get(Greeter(), "/greet/") == (200, "<Guest>")
+
+
+@difference("A slash in a segment, sent as ``%2F``")
+async def test_encoded_slash() -> None:
+    assert await get(Greeter(), "/greet/a%2Fb") == (200, "<a/b>")
+
+
+class Segments(App):
+    async def index(self, *names: str) -> str:
+        return "index " + ",".join(names)
+
+    async def greet(self, *names: str) -> str:
+        return "greet " + ",".join(names)
+
+
+@difference("Several slashes at the start")
+async def test_slashes_at_the_start() -> None:
+    assert await get(Segments(), "https://testserver//greet") == (200, "index ,greet")
+
+
+@difference("``/index`` with more segments")
+async def test_index_by_name() -> None:
+    assert await get(Segments(), "/index/a") == (200, "index a")
+    assert await get(Segments(), "/other/a") == (200, "index other,a")
+
+
+@difference("What is a route")
+async def test_routes() -> None:
+    class Odd(App):
+        class Nested:
+            pass
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.attached = lambda: "attached"
+
+    for path in ("/Nested", "/attached"):
+        assert (await get(Odd(), path))[0] == 404
+
+
+@difference("Routes called ``env``, ``mount``, ``request`` or ``websockets``")
+async def test_reserved_names() -> None:
+    for name in ("env", "mount", "request", "websockets"):
+        with pytest.raises(TypeError, match="an app uses this name itself"):
+            type("Shop", (App,), {name: lambda _: "here"})()
+
+
+# Arguments
+
+
+@difference("Annotations")
+async def test_annotations() -> None:
+    class Typed(App):
+        async def one(self, n: int) -> dict[str, Any]:
+            return {"n": n}
+
+        async def many(self, n: list[int]) -> list[int]:
+            return n
+
+    assert await get(Typed(), "/one/7") == (200, '{"n":7}')
+    assert (await get(Typed(), "/one/x"))[0] == 404
+    assert (await get(Typed(), "/one?n=x"))[0] == 400
+    assert await get(Typed(), "/many?n=1&n=2") == (200, "[1,2]")
+
+
+@difference("An annotation that cannot be resolved when the app is made")
+async def test_unresolved_annotations() -> None:
+    class Typed(App):
+        async def one(self, n: Nowhere) -> str:  # type: ignore[name-defined]  # noqa: F821
+            return "never"
+
+    with pytest.raises(TypeError, match=r"the annotation of 'n' in .*one cannot be resolved"):
+        Typed()
+
+
+@difference("A blank value, as in ``?name=``")
+async def test_blank_values() -> None:
+    assert await get(Greeter(), "/greet?name=") == (200, "<>")
+    async with TestClient(Greeter()) as client:
+        assert (await client.post("/greet", content=b"name=", headers=FORM)).text == "<>"
+
+
+@difference("More than 1,000 parameters in a query string")
+async def test_query_parameters() -> None:
+    query = "&".join(f"a{number}=1" for number in range(1001))
+    assert (await get(Greeter(), f"/greet?{query}"))[0] == 400
+    assert (await get(Greeter(), f"/greet?{query.removesuffix('&a1000=1')}"))[0] == 200
+
+
+# Answers
+
+
+class Answers(App):
+    def __init__(self, answer: Any = None) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def index(self):  # type: ignore[no-untyped-def]  # An annotation would say "-> None" or not.
+        return self.answer
+
+    async def received(self) -> str:
+        return repr(self.request.json())
+
+
+@difference("A handler that returns ``None``")
+async def test_none(caplog: pytest.LogCaptureFixture) -> None:
+    assert await get(Answers(), "/") == (204, "")
+    assert "index returned None" in caplog.text
+
+
+@difference("Handlers that are not ``async``")
+async def test_sync_handlers() -> None:
+    class Sync(App):
+        def index(self) -> str:
+            return str(threading.current_thread() is threading.main_thread())
+
+    assert await get(Sync(), "/") == (200, "False")
+
+
+@difference("Other types of results")
+async def test_results() -> None:
+    for answer in (object(), {1}, ("200", ""), (1234, ""), (199, "")):
+        assert (await get(Answers(answer), "/"))[0] == 500
+    for answer in ("a", b"a", 1, 1.5, {}, [], iter("a"), (200, "a"), (599, "a", [])):
+        assert (await get(Answers(answer), "/"))[0] != 500
+
+
+@difference("Header values with control characters")
+async def test_header_values(caplog: pytest.LogCaptureFixture) -> None:
+    assert (await get(Answers((200, "", [("X-Bad", "a\r\nX-More: b")])), "/"))[0] == 500
+    assert "the header X-Bad has control characters" in caplog.text
+
+
+@difference("NaN and infinities")
+async def test_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    nan = Answers({"a": float("nan")})
+    assert await get(nan, "/") == (200, '{"a":null}')
+    monkeypatch.setattr("micropie.codec.orjson", None)
+    assert (await get(nan, "/"))[0] == 500
+    async with TestClient(Answers()) as client:
+        answer = await client.post("/received", content=b'{"a":NaN}', headers=JSON)
+        assert answer.status_code == 400
+
+
+@difference("The content type of errors")
+async def test_content_type_of_errors() -> None:
+    async with TestClient(Answers(object())) as client:
+        for path in ("/", "/nowhere"):
+            assert (await client.get(path)).headers["content-type"] == "text/plain; charset=utf-8"
+
+
+# WebSockets
+
+
+class Sockets(App):
+    kept: list[str]
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept()
+
+    async def ws_never(self, ws: WebSocket) -> None:
+        pass
+
+    async def ws_fails(self, ws: WebSocket) -> None:
+        raise LookupError("a secret")
+
+    async def ws_fails_late(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise LookupError("a secret")
+
+    async def ws_needs(self, ws: WebSocket, what: str) -> None:
+        await ws.accept()
+
+    async def ws_member(self, ws: WebSocket, user: FromSession[str]) -> None:
+        await ws.accept()
+
+    async def ws_after(self, ws: WebSocket) -> None:
+        await ws.accept()
+        with pytest.raises(ValueError, match="99 must not be sent"):
+            await ws.close(99)
+        await ws.close(4000)
+        with pytest.raises(ConnectionClosed):
+            await ws.send_text("late")
+        self.kept = ["after"]
+
+    async def ws_reads(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws:
+            pass
+
+    async def ws_early(self, ws: WebSocket) -> None:
+        self.request.session["n"] = 1
+        await ws.accept()
+
+    async def ws_chosen(self, ws: WebSocket) -> None:
+        await ws.accept(session_id="an-id-of-the-apps-own-choice")
+
+    async def ws_late(self, ws: WebSocket) -> None:
+        await ws.accept()
+        self.request.session["n"] = 1
+
+
+async def status_of(target: str, **options: Any) -> int:
+    """The status of the answer to a handshake."""
+    async with TestClient(Sockets()) as client, client.websocket(target, **options) as ws:
+        return ws.response.status_code
+
+
+@difference("Foreign origins")
+async def test_origins() -> None:
+    assert await status_of("/", headers={"Origin": "https://evil.example"}) == 403
+    assert await status_of("/", headers={"Origin": "https://testserver"}) == 101
+
+
+@difference("How a handshake is refused")
+async def test_refusals() -> None:
+    for target, status in (("/nowhere", 404), ("/needs", 400), ("/member", 401), ("/fails", 500)):
+        assert await status_of(target) == status
+
+
+@difference("A handler that never accepts")
+async def test_never_accepted(caplog: pytest.LogCaptureFixture) -> None:
+    assert await status_of("/never") == 403
+    assert "ws_never returned without accept()" in caplog.text
+
+
+async def end_of(target: str, *messages: str) -> tuple[int | None, str]:
+    """The close frame that the app sends."""
+    async with TestClient(Sockets()) as client, client.websocket(target) as ws:
+        for message in messages:
+            await ws.send(message)
+        async for _ in ws:
+            pass
+        return ws.close_code, ws.close_reason
+
+
+@difference("A handler that returns without closing")
+async def test_returned() -> None:
+    assert await end_of("/") == (1000, "")
+
+
+@difference("The reason after an error")
+async def test_reason() -> None:
+    assert await end_of("/fails_late") == (1011, "")
+
+
+@difference("Sending after the end")
+async def test_sending_after_the_end() -> None:
+    assert await end_of("/after") == (4000, "")
+
+
+@difference("Close codes that must not be sent")
+async def test_close_codes() -> None:
+    app = Sockets()
+    async with TestClient(app) as client, client.websocket("/after") as ws:
+        assert [message async for message in ws] == []
+    assert app.kept == ["after"]  # The handler has got past its expectations.
+
+
+@difference("Messages over 1 MiB")
+async def test_large_messages() -> None:
+    assert (await end_of("/reads", "x" * (1024 * 1024 + 1)))[0] == 1009
+
+
+# Middleware
+
+
+class Hook(HttpMiddleware):
+    """Notes what its after hook sees."""
+
+    def __init__(self, name: str, seen: list[Any], answer: Any = None) -> None:
+        self.name = name
+        self.seen = seen
+        self.answer = answer
+
+    async def before_request(self, request: Any) -> Any:
+        return self.answer
+
+    async def after_request(self, request: Any, status_code: int, response_body: Any, headers: Any) -> None:
+        self.seen.append((self.name, status_code, response_body))
+
+
+@difference("The order of after hooks")
+async def test_after_hooks() -> None:
+    seen: list[Any] = []
+    app = Answers("")
+    app.middlewares += [Hook("one", seen), Hook("two", seen)]
+    await get(app, "/")
+    assert [name for name, *_ in seen] == ["two", "one"]
+
+
+@difference("When after hooks run")
+async def test_after_hooks_on_every_way_out() -> None:
+    seen: list[Any] = []
+    app = Answers(object())
+    app.middlewares.append(Hook("one", seen))
+    await get(app, "/nowhere")
+    await get(app, "/")
+    app.middlewares.append(Hook("two", seen, {"status_code": 418, "body": "stop"}))
+    await get(app, "/")
+    assert [status for _, status, _ in seen] == [404, 500, 418]
+    assert {name for name, *_ in seen} == {"one"}
+
+
+@difference("A stream in an after hook")
+async def test_streams_in_after_hooks() -> None:
+    for source in ((piece for piece in "ab"), iter(["ab"])):
+        seen: list[Any] = []
+        app = Answers(source)
+        app.middlewares.append(Hook("one", seen))
+        assert await get(app, "/") == (200, "ab")
+        assert isinstance(seen[0][2], AsyncIterator)
+
+
+# Bodies
+
+
+class Reader(App):
+    async def index(self, a: str = "nothing") -> str:
+        return a
+
+
+@difference("Bodies without a content type")
+async def test_no_content_type() -> None:
+    async with TestClient(Reader()) as client:
+        assert (await client.post("/", content=b"a=1")).text == "nothing"
+        assert (await client.post("/", content=b"a=1", headers=FORM)).text == "1"
+
+
+@difference("Bodies that are read")
+async def test_which_bodies_are_read() -> None:
+    async with TestClient(Reader()) as client:
+        assert (await client.request("DELETE", "/", content=b"a=1", headers=FORM)).text == "1"
+        patch = {"Content-Type": "application/merge-patch+json"}
+        assert (await client.patch("/", content=b'{"a":"1"}', headers=patch)).text == "1"
+
+
+@difference("JSON bodies over 1 MiB")
+async def test_large_json() -> None:
+    async with TestClient(Answers()) as client:
+        body = json.dumps("x" * 1024 * 1024).encode()
+        assert (await client.post("/received", content=body, headers=JSON)).status_code == 413
+
+
+@difference("Forms with more than 1,000 fields")
+async def test_many_fields() -> None:
+    async with TestClient(Answers("whole")) as client:
+        body = "&".join(f"a{number}=1" for number in range(1001))
+        assert (await client.post("/", content=body.encode(), headers=FORM)).status_code == 413
+        body = body.removesuffix("&a1000=1")
+        assert (await client.post("/", content=body.encode(), headers=FORM)).text == "whole"
+
+
+# Sessions
+
+
+class Counter(App):
+    async def index(self) -> str:
+        self.request.session["n"] = self.request.session.get("n", 0) + 1
+        return str(self.request.session["n"])
+
+
+@difference("Session ids")
+async def test_session_ids() -> None:
+    app = Counter()
+    uuid = "5f0d0a36-7c1b-4d5e-9f3a-2b8c9d0e1f2a"
+    await app.session_backend.save(uuid, {"n": 41}, 60)
+    async with TestClient(app) as client:
+        await client.get("/")
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}", client.cookies["session_id"])
+        client.cookies.clear()
+        assert (await client.get("/", headers={"Cookie": f"session_id={uuid}"})).text == "42"
+
+
+@difference("The session cookie")
+async def test_session_cookie() -> None:
+    async with TestClient(Counter()) as client:
+        cookie = (await client.get("/")).headers["set-cookie"]
+        assert cookie.partition("; ")[2] == "Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=Lax"
+    app = Counter()
+
+    async def below(scope: Any, receive: Any, send: Any) -> None:
+        own = {"root_path": "/shop", "path": "/shop/", "raw_path": b"/shop/", "client": ("127.0.0.1", 1)}
+        await app({**scope, **own}, receive, send)
+
+    async with TestClient(below, base_url="http://localhost:8000") as client:
+        cookie = (await client.get("/")).headers["set-cookie"]
+        assert cookie.partition("; ")[2] == "Path=/shop; Max-Age=28800; HttpOnly; SameSite=Lax"
+
+
+@difference("The cookie of a WebSocket")
+async def test_websocket_cookie() -> None:
+    async with TestClient(Sockets()) as client:
+        for target, expected in (("/", False), ("/early", True), ("/chosen", True)):
+            client.cookies.clear()
+            async with client.websocket(target) as ws:
+                assert ("set-cookie" in ws.response.headers) is expected
+
+
+@difference("A session that a WebSocket begins after ``accept()``")
+async def test_late_session(caplog: pytest.LogCaptureFixture) -> None:
+    app = Sockets()
+    async with TestClient(app) as client, client.websocket("/late"):
+        pass
+    backend = app.session_backend
+    assert isinstance(backend, InMemorySessionBackend)
+    assert backend._sessions == {}
+    assert "one can begin only before accept()" in caplog.text
+
+
+@difference("What ``InMemorySessionBackend`` returns")
+async def test_copies() -> None:
+    backend = InMemorySessionBackend()
+    await backend.save("id", {"pies": ["apple"]}, 60)
+    (await backend.load("id"))["pies"].append("cherry")
+    assert await backend.load("id") == {"pies": ["apple"]}
+
+
+# The app
+
+
+@difference("Where templates are looked for")
+async def test_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("site", "elsewhere"):
+        (tmp_path / folder / "templates").mkdir(parents=True)
+        (tmp_path / folder / "templates" / "both.html").write_text(folder)
+    (tmp_path / "elsewhere" / "templates" / "one.html").write_text("only here")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    module = ModuleType("a_site")
+    module.__file__ = str(tmp_path / "site" / "app.py")
+    monkeypatch.setitem(sys.modules, "a_site", module)
+
+    class Pages(App):
+        __module__ = "a_site"
+
+        async def index(self, name):  # type: ignore[no-untyped-def]  # Its module is none that could resolve them.
+            return await self._render_template(name)
+
+    assert await get(Pages(), "/both.html") == (200, "site")
+    assert await get(Pages(), "/one.html") == (200, "only here")
+
+
+@difference("Templates that are no HTML or XML by their name")
+async def test_text_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "mail.txt").write_text("{{ x }}{{ x|safe }}")
+    monkeypatch.chdir(tmp_path)
+
+    class Pages(App):
+        async def index(self) -> str:
+            return await self._render_template("mail.txt", x="<b>")
+
+    assert await get(Pages(), "/") == (200, "&lt;b&gt;<b>")
+
+
+@difference("Scopes of an unknown type")
+async def test_scopes() -> None:
+    with pytest.raises(ValueError, match="not 'weird'"):
+        await App()({"type": "weird"}, None, None)  # type: ignore[arg-type]

@@ -1,0 +1,39 @@
+"""The reference: every public name once, and each setting that the pages name is one."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import micropie
+import micropie.testing
+from micropie.settings import CHECKS
+from tools.blocks import DOCS, pages
+
+REFERENCE = DOCS / "reference"
+
+
+def test_every_public_name_stands_in_the_reference_once() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in pages(REFERENCE))
+    found = re.findall(r"^\.\. auto\w+:: ([\w.]+)$", text, re.MULTILINE)
+    names = [f"micropie.{name}" for name in [*micropie.__all__, "__version__"]]
+    names += [f"micropie.testing.{name}" for name in micropie.testing.__all__]
+    assert Counter(found) == Counter(names)
+
+
+def test_every_setting_has_its_meaning_in_a_comment() -> None:
+    """Autodoc shows a setting with its default and the comment above it."""
+    source = (DOCS.parent / "micropie" / "app.py").read_text(encoding="utf-8")
+    assert re.findall(r"^    #: .+\n    (\w+): ", source, re.MULTILINE) == list(CHECKS)
+
+
+def test_the_limits_page_has_the_defaults_of_the_code() -> None:
+    text = (DOCS / "howto" / "forms-and-uploads.rst").read_text(encoding="utf-8")
+    for name, shown in {
+        "max_body_size": f"{micropie.App.max_body_size // 1024**2} MiB",  # type: ignore[operator]
+        "max_json_size": f"{micropie.App.max_json_size // 1024**2} MiB",  # type: ignore[operator]
+        "max_form_field_size": f"{micropie.App.max_form_field_size // 1024**2} MiB",  # type: ignore[operator]
+        "max_form_parts": f"{micropie.App.max_form_parts:,}",
+        "body_timeout": f"{micropie.App.body_timeout:g}",
+    }.items():
+        assert re.search(rf"\* - ``{name}``\n     - .+\n     - {re.escape(shown)}\n", text), name
