@@ -396,9 +396,9 @@ async def test_a_stream_that_fails_has_no_end(target: str, caplog: pytest.LogCap
     assert app.events == (["closed"] if target == "/late_error" else [])
 
 
-async def test_a_first_chunk_of_the_wrong_type_has_no_end_either(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_first_chunk_of_the_wrong_type_is_an_error_page(caplog: pytest.LogCaptureFixture) -> None:
     answer = await http(Answers(), "/wrong_first_chunk")
-    assert (answer.body, answer.complete) == (b"", False)
+    assert (answer.status, answer.complete) == (500, True)
     assert "a stream yields str or bytes, not int" in caplog.text
 
 
