@@ -17,6 +17,11 @@ _PATIENCE = 60
 _BYTES_PER_SECOND = 16 * 1024
 
 
+_TAKEN = "the body has been read already, as a form with files; it is not kept"
+#: How much of a form field is decoded in one go, in bytes; in between the open sockets have their turn.
+_SLICE = 64 * 1024
+
+
 class Limits(NamedTuple):
     """What a body may cost; None is no limit."""
 
@@ -51,8 +56,14 @@ class Body:
         self._receive = receive
         self._limits = limits
         self._whole: bytes | None = None
-        self._started = False
+        self._pieces: list[bytes] = []
+        self._received = 0
+        self._spent = 0.0
+        self._more = True
+        self._error: HTTPError | None = None
+        self._streamed = False
         self._replayed = False
+        self._reading: asyncio.Lock | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The pieces of the body, once.  Time that the consumer takes between two of them does not count.
@@ -60,26 +71,37 @@ class Body:
         Raises:
             HTTPError: 413 if it is too large, at once if ``Content-Length`` says so; 408 if it is too slow;
                 400 if the client cut it short, or ``Content-Length`` is no number.
-            RuntimeError: If it has been read before.
+            RuntimeError: If the pieces have been taken before.
         """
-        if self._started:
-            raise RuntimeError("the body has been read already, as a form with files; it is not kept")
-        self._started = True
-        check_limit(self._declared_length(), self._limits.body, "the body has more bytes")
+        if self._streamed:
+            raise RuntimeError(_TAKEN)
+        if self._whole is not None:
+            yield self._whole
+            return
+        self._streamed = True
+        while self._more:
+            piece = await self._next_piece()
+            if piece:
+                yield piece
+
+    async def _next_piece(self) -> bytes:
+        if self._error is not None:
+            raise self._error
         clock = asyncio.get_running_loop().time
-        received, spent, more = 0, 0.0, True
-        while more:
-            began = clock()
-            message = await self._next(_PATIENCE + received / _BYTES_PER_SECOND - spent)
-            spent += clock() - began
-            if message["type"] == "http.disconnect":
-                raise HTTPError(400, "the body is not complete")
-            chunk: bytes = message.get("body", b"")
-            received += len(chunk)
-            check_limit(received, self._limits.body, "the body has more bytes")
-            more = message.get("more_body", False)
-            if chunk:
-                yield chunk
+        began = clock()
+        try:
+            check_limit(self._declared_length(), self._limits.body, "the body has more bytes")
+            message = await self._next(_PATIENCE + self._received / _BYTES_PER_SECOND - self._spent)
+            piece: bytes = message.get("body", b"")
+            self._received += len(piece)
+            check_limit(self._received, self._limits.body, "the body has more bytes")
+        except HTTPError as error:
+            self._error = error
+            raise
+        finally:
+            self._spent += clock() - began
+        self._more = message.get("more_body", False)
+        return piece
 
     def _declared_length(self) -> int:
         length = find_header(self._scope, b"content-length") or b"0"
@@ -91,9 +113,12 @@ class Body:
         gap = self._limits.gap
         try:
             async with asyncio.timeout(None if gap is None else min(gap, left)):
-                return await self._receive()
+                message = await self._receive()
         except TimeoutError:
             raise HTTPError(408, "the body came too slowly") from None
+        if message["type"] == "http.disconnect":
+            raise HTTPError(400, "the body is not complete")
+        return message
 
     async def read(self) -> bytes:
         """The whole body.  A second call gives the same bytes.
@@ -103,8 +128,16 @@ class Body:
         """
         if self._whole is None and not has_body(self._scope):
             self._whole = b""
-        if self._whole is None:
-            self._whole = b"".join([chunk async for chunk in self.chunks()])
+        if self._streamed:
+            raise RuntimeError(_TAKEN)
+        # Two may ask at once, and one may give up: what has come in is kept for the next.
+        self._reading = self._reading or asyncio.Lock()
+        async with self._reading:
+            while self._whole is None:
+                if self._more:
+                    self._pieces.append(await self._next_piece())
+                else:
+                    self._whole = b"".join(self._pieces)
         return self._whole
 
     async def settle(self) -> None:
@@ -113,7 +146,7 @@ class Body:
         Raises:
             HTTPError: As :meth:`chunks`.
         """
-        if not self._started and has_body(self._scope):
+        if not self._streamed and has_body(self._scope):
             await self.read()
 
     async def replay(self) -> Message:
@@ -151,16 +184,28 @@ class Body:
                 if len(pair) > 4096 or number % 100 == 99:
                     await asyncio.sleep(0)  # the open sockets have their turn between two fields
                 name, _, value = pair.partition(b"=")
-                fields.setdefault(self._decoded(name), []).append(self._decoded(value))
+                key = await self._decoded(name)
+                fields.setdefault(key, []).append(await self._decoded(value))
         return fields
 
-    def _decoded(self, text: bytes) -> str:
+    async def _decoded(self, text: bytes) -> str:
         limit = self._limits.field
         # A character needs at most three bytes here, so a longer text need not be decoded to be refused.
         check_limit(len(text) // 3, limit, "a form field has more bytes")
-        decoded = unquote_to_bytes(text.replace(b"+", b" "))
-        check_limit(len(decoded), limit, "a form field has more bytes")
+        decoded = b""
+        while text:
+            end = len(text) if len(text) <= _SLICE else _slice_end(text)
+            decoded += unquote_to_bytes(text[:end].replace(b"+", b" "))
+            check_limit(len(decoded), limit, "a form field has more bytes")
+            text = text[end:]
+            if text:
+                await asyncio.sleep(0)
         return decoded.decode(errors="replace")
+
+
+def _slice_end(text: bytes) -> int:
+    escape = text.find(b"%", _SLICE - 2, _SLICE)  # one that the slice would cut
+    return _SLICE if escape < 0 else escape
 
 
 def media_type(scope: Scope) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .requests import Request
+from .requests import SESSION_KEY, Request
 from .routing import is_below
 from .types import ASGIApp, Scope
 
@@ -53,4 +53,5 @@ def _chosen_scope(request: Request) -> Scope:
     root = (scope.get("root_path") or "").rstrip("/") + "/" + request._subapp_mount_path.strip("/")
     root = root.rstrip("/")
     path = root + "/" + request._subapp_path.lstrip("/")
-    return {**scope, "path": path, "raw_path": None, "root_path": root, "session": request.session}
+    inherited = {"session": request.session, SESSION_KEY: request._session}
+    return {**scope, "path": path, "raw_path": None, "root_path": root, **inherited}

@@ -23,6 +23,9 @@ __all__ = ["Request", "WebSocketRequest", "current_request"]
 
 T = TypeVar("T")
 
+#: Where a scope holds the session of an outer MicroPie app, beside the plain dict that any app can use.
+SESSION_KEY = "micropie.session"
+
 #: The request that this task, or this thread of a sync handler, works on.
 current_request: ContextVar[Request] = ContextVar("current_request")
 
@@ -76,7 +79,10 @@ class Request:
 
     def __init__(self, app: App, scope: Scope, receive: Receive) -> None:
         self._app = app
-        self._session = SessionView(app.session_backend, app.session_timeout)
+        # An app that a middleware chose works on the session of the app that chose it.
+        outer: SessionView | None = scope.get(SESSION_KEY)
+        self._session = outer or SessionView(app.session_backend, app.session_timeout)
+        self._owns_session = outer is None
         self.scope = scope
         self.method = scope.get("method", "")
         self.path = scope["path"]
@@ -124,8 +130,11 @@ class Request:
         """Give the session a fresh id with the answer; do it after a login, against session fixation.
 
         Raises:
-            RuntimeError: For a WebSocket, whose client learns no new id.
+            RuntimeError: For a WebSocket, whose client learns no new id, and for the session of an outer app
+                that is no MicroPie app.
         """
+        if self._session.shared:
+            raise RuntimeError("the session belongs to an outer app: only that can give it a new id")
         if self.scope["type"] != "http":
             raise RuntimeError("a session gets a new id only with an HTTP answer")
         self._session.regenerate = True

@@ -103,7 +103,7 @@ def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
     """
     headers = encode_headers(answer.headers)
     if answer.status in NO_BODY:
-        return headers, b""
+        return [field for field in headers if field[0] != b"content-length"], b""
     if not any(name == b"content-type" for name, _ in headers):
         headers.append(answer.default_type)
     if not isinstance(answer.body, (str, bytes)):

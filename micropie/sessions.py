@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -170,7 +170,18 @@ class SessionView:
         timeout: Seconds that it lives after its last use.
     """
 
-    __slots__ = ("_backend", "_before", "_stored", "_timeout", "data", "id", "regenerate", "sealed", "shared")
+    __slots__ = (
+        "_backend",
+        "_before",
+        "_stored",
+        "_timeout",
+        "data",
+        "format_cookie",
+        "id",
+        "regenerate",
+        "sealed",
+        "shared",
+    )
 
     def __init__(self, backend: SessionBackend, timeout: int) -> None:
         self._backend = backend
@@ -184,6 +195,8 @@ class SessionView:
         self.shared = False
         #: Whether the client can be told no id any more, so that no session may begin.
         self.sealed = False
+        #: Makes the ``Set-Cookie`` value for an id; set by the app whose session it is.
+        self.format_cookie: Callable[[str], str] = str
         # What was stored, copied when somebody first looks: only then can it change.
         self._before: dict[str, Any] | None = None
 
@@ -196,6 +209,8 @@ class SessionView:
 
     async def adopt(self, session_id: str) -> None:
         """Go on under an id that the app chose; what was written so far goes on top of what it holds."""
+        if self.shared:
+            raise RuntimeError("the session belongs to an outer app, so it cannot get another id here")
         if session_id != self.id:
             stored = await self._backend.load(session_id)
             written = self._written(self._before, self.data)

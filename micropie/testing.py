@@ -8,8 +8,8 @@ raises is raised in the test.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import unquote
@@ -25,6 +25,8 @@ except ImportError:
 
 __all__ = ["TestClient", "TestWebSocket"]
 
+#: How many messages an app may still send after its client has left, before it gets an error for each.
+_LAST_WORDS = 100
 #: How long the client waits for the app before it says that it hangs, in seconds.
 PATIENCE = 10.0
 
@@ -37,14 +39,23 @@ class _Run:
         # One message at a time: an app that sends is held up until the client has read.
         self._from_app: asyncio.Queue[Message] = asyncio.Queue(1)
         self._patience = patience
+        self._is_websocket = scope["type"] == "websocket"
+        self._left = False
         self._ended = False
-        self.task = asyncio.create_task(self._call(app, scope))
+        self._task = asyncio.create_task(self._call(app, scope))
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
         try:
-            await app(scope, self._to_app.get, self._from_app.put)
+            await app(scope, self._to_app.get, self._send)
         finally:
-            await self._from_app.put({"type": "ended"})
+            if not self._left:
+                await self._from_app.put({"type": "ended"})
+
+    async def _send(self, message: Message) -> None:
+        if not self._left:
+            await self._from_app.put(message)
+        elif self._is_websocket:
+            raise OSError("the client has left")  # as on uvicorn; over HTTP it gets lost silently
 
     def tell(self, message: Message) -> None:
         """Hand the app a message."""
@@ -57,14 +68,15 @@ class _Run:
             Exception: What the app raised.
             TimeoutError: If the app sends nothing and does not end.
         """
+        if self._ended:
+            return {"type": "ended"}
         try:
             async with asyncio.timeout(self._patience):
                 message = await self._from_app.get()
         except TimeoutError:
             raise TimeoutError(f"the app has sent nothing for {self._patience} s: it hangs") from None
         if message["type"] == "ended":
-            self._ended = True
-            await self.task
+            await self._end()
         return message
 
     async def leave(self, farewell: Message) -> Message:
@@ -75,15 +87,40 @@ class _Run:
             TimeoutError: If the app does not end.
         """
         last: Message = {"type": "ended"}
+        if self._ended:
+            return last
         self.tell(farewell)
         try:
-            while not self._ended:
-                message = await self.hear()
-                last = last if self._ended else message
+            async with asyncio.timeout(self._patience):
+                for _ in range(_LAST_WORDS):
+                    message = await self._from_app.get()
+                    if message["type"] == "ended":
+                        break
+                    last = message
+                self._left = True
+                while not self._from_app.empty():
+                    self._from_app.get_nowait()
+                await asyncio.wait([self._task])
         except TimeoutError:
-            self.task.cancel()
-            raise
+            await self.cancel()
+            raise TimeoutError(
+                f"the app has not ended {self._patience} s after its client left: it hangs"
+            ) from None
+        await self._end()
         return last
+
+    async def _end(self) -> None:
+        self._ended = True
+        await asyncio.wait([self._task])
+        if self._task.cancelled():
+            raise RuntimeError("the app ended by a cancellation that nobody asked for")
+        self._task.result()
+
+    async def cancel(self) -> None:
+        """End the app, whatever it does."""
+        self._ended = self._left = True
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=self._patience)
 
 
 class _Transport(httpx.AsyncBaseTransport):
@@ -96,6 +133,13 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         run = _Run(self._app, _scope("http", request, self._shared), self._patience)
+        try:
+            return await self._exchange(run, request)
+        except BaseException:
+            await run.cancel()
+            raise
+
+    async def _exchange(self, run: _Run, request: httpx.Request) -> httpx.Response:
         async for chunk in cast("httpx.AsyncByteStream", request.stream):
             run.tell({"type": "http.request", "body": chunk, "more_body": True})
         run.tell({"type": "http.request", "body": b"", "more_body": False})
@@ -160,11 +204,15 @@ class TestClient(httpx.AsyncClient):
         self._lifespan.tell({"type": "lifespan.startup"})
         try:
             answer = await self._lifespan.hear()
+        except TimeoutError:
+            await self._lifespan.cancel()
+            raise
         except Exception:  # an app without lifespan says so by raising
             self._lifespan = None
-        else:
-            if answer["type"] == "lifespan.startup.failed":
-                raise RuntimeError(f"startup failed: {answer.get('message', '')}")
+            return self
+        if answer["type"] == "lifespan.startup.failed":
+            await self._lifespan.cancel()
+            raise RuntimeError(f"startup failed: {answer.get('message', '')}")
         return self
 
     async def __aexit__(
@@ -182,9 +230,10 @@ class TestClient(httpx.AsyncClient):
         if self._lifespan is None:
             return
         run, self._lifespan = self._lifespan, None
-        answer = await run.leave({"type": "lifespan.shutdown"})
-        if answer["type"] == "lifespan.shutdown.failed":
-            raise RuntimeError(f"shutdown failed: {answer.get('message', '')}")
+        with _noted_on(error):
+            answer = await run.leave({"type": "lifespan.shutdown"})
+            if answer["type"] == "lifespan.shutdown.failed":
+                raise RuntimeError(f"shutdown failed: {answer.get('message', '')}")
 
     @asynccontextmanager
     async def websocket(
@@ -212,8 +261,22 @@ class TestClient(httpx.AsyncClient):
         try:
             await ws._shake_hands(self, request)
             yield ws
-        finally:
-            await ws._leave(1000, "")
+        except BaseException as error:
+            with _noted_on(error):
+                await ws._leave(1000, "")
+            raise
+        await ws._leave(1000, "")
+
+
+@contextmanager
+def _noted_on(first: BaseException | None) -> Iterator[None]:
+    """An error on the way out does not hide the one that led there: it is added as a note."""
+    try:
+        yield
+    except Exception as error:
+        if first is None:
+            raise
+        first.add_note(f"and then, on the way out: {error!r}")
 
 
 class TestWebSocket:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from .bodies import Body, Limits, check_limit
 from .exceptions import HTTPError, MultipartFileError
+
+logger = logging.getLogger("micropie")
 
 if TYPE_CHECKING:
     from multipart import MultipartSegment, PushMultipartParser
@@ -28,10 +31,29 @@ class FileQueue(asyncio.Queue[bytes | None]):
     """
 
     def __init__(self) -> None:
-        super().__init__(_QUEUED)
+        super().__init__()
+        self._room = asyncio.Event()
+        self._flood = False
         self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
         self._error: Exception | None = None
         self._at_end = False
+
+    @property
+    def maxsize(self) -> int:
+        """How many pieces wait here before the socket is read no further."""
+        return _QUEUED
+
+    async def add(self, piece: bytes) -> None:
+        """Put a piece in once there is room."""
+        while self.qsize() >= _QUEUED and not self._flood:
+            self._room.clear()
+            await self._room.wait()
+        self.put_nowait(piece)
+
+    def flood(self) -> None:
+        """Take the rest without waiting, so that somebody else can hear of the client; the body is limited."""
+        self._flood = True
+        self._room.set()
 
     def get_nowait(self) -> bytes | None:
         """The next piece, or None at the end; ``get()`` waits for it and then calls this.
@@ -41,11 +63,14 @@ class FileQueue(asyncio.Queue[bytes | None]):
             MultipartFileError: If the client cut the file short.
         """
         if self._at_end:
+            self.put_nowait(None)  # for another task that waits
             return None
         piece = super().get_nowait() if self._spool is None else self._spool.read(_PIECE) or None
+        self._room.set()
         if piece is None:
             self._at_end = True
             self.close()
+            self.put_nowait(None)
             if self._error is not None:
                 raise MultipartFileError(self._error)
         return piece
@@ -60,13 +85,14 @@ class FileQueue(asyncio.Queue[bytes | None]):
             self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # close() does
         self._spool.write(piece)
 
-    async def finish(self, error: Exception | None = None) -> None:
+    def finish(self, error: Exception | None = None) -> None:
         """End the file, in good order or not."""
         self._error = error
-        if self._spool is not None:
+        if self._spool is not None and error is None:
             self._spool.seek(0)
         else:
-            await self.put(None)
+            self.close()
+            self.put_nowait(None)
 
     def abort(self) -> None:
         """Stop here: the handler has ended.  Whoever still reads gets an error."""
@@ -109,7 +135,7 @@ class MultipartForm:
         self._body = body
         self._limits = limits
         self._parts = 0
-        self._size = 0
+        self._flood = False
         self._field: tuple[str, bytearray] | None = None
         self._file: FileQueue | None = None
         self._queues: list[FileQueue] = []
@@ -135,7 +161,10 @@ class MultipartForm:
             raise self._error
 
     async def ended(self) -> None:
-        """Wait until the body is read to its end."""
+        """Wait until the body is read to its end, also if nobody reads a file of it any more."""
+        self._flood = True
+        if self._file is not None:
+            self._file.flood()
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -154,18 +183,20 @@ class MultipartForm:
                     await self._handle(event)
             self._parser.close()
         except ValueError:  # what multipart raises for malformed input
-            await self._end(HTTPError(400, "the multipart form is malformed or not complete"))
-        except HTTPError as error:
-            await self._end(error)
+            self._end(HTTPError(400, "the multipart form is malformed or not complete"))
+        except Exception as error:
+            if not isinstance(error, HTTPError):
+                logger.exception("an upload could not be read")
+            self._end(error)
         else:
-            await self._end(None)
+            self._end(None)
 
-    async def _end(self, error: HTTPError | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         self._error = error
         self._wanted.clear()
         self._arrived.set()
         if self._file is not None:
-            await self._file.finish(error)
+            self._file.finish(error)
 
     async def _handle(self, event: MultipartSegment | bytes | None) -> None:
         if event is None:
@@ -182,6 +213,8 @@ class MultipartForm:
             self._field = segment.name, bytearray()
             return
         self._file = FileQueue()
+        if self._flood:
+            self._file.flood()
         self._queues.append(self._file)
         upload = {
             "filename": segment.filename,
@@ -201,7 +234,7 @@ class MultipartForm:
             if self._wanted:
                 self._file.spool(piece)
             else:
-                await self._file.put(piece)
+                await self._file.add(piece)
 
     async def _end_part(self) -> None:
         if self._field is not None:
@@ -211,7 +244,7 @@ class MultipartForm:
             self._note(name)
         elif self._file is not None:
             file, self._file = self._file, None
-            await file.finish()
+            file.finish()
 
     def _note(self, name: str) -> None:
         self._wanted.discard(name)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import quote
 
 from .headers import cookie_values, format_cookie
 from .origins import is_encrypted, is_local
 from .requests import Request, WebSocketRequest
 
+#: How many cookies with the session's name are looked up: one for each app along the path, and no more.
+_TRIES = 5
+
 
 async def load_session(request: Request) -> None:
     """Load the session if the client sent its cookie; an outer app's session is shared."""
     scope, session = request.scope, request._session
+    if not request._owns_session:
+        return
+    session.format_cookie = partial(_cookie, request)
     if "session" in scope:
         session.share(scope["session"])
         return
@@ -19,7 +26,7 @@ async def load_session(request: Request) -> None:
     if not any(key == b"cookie" and name.encode() in value for key, value in scope["headers"]):
         return
     # A mounted app may have a cookie of the same name for its own path, which comes first then.
-    for value in cookie_values(request.headers["cookie"], name):
+    for value in cookie_values(request.headers["cookie"], name)[:_TRIES]:
         session_id = request._app._checked_session_id(value)
         if session_id is not None and session.id is None:
             await session.load(session_id)
@@ -27,8 +34,9 @@ async def load_session(request: Request) -> None:
 
 async def save_before_answer(request: Request) -> list[tuple[str, str]]:
     """Save the session, and return the cookies that the answer has to carry; no later one can."""
-    cookie = await _save(request)
-    request._session.sealed = True
+    # An outer app saves the session of both when it passes the answer on.
+    cookie = await _save(request) if request._owns_session else None
+    request._session.sealed = request._owns_session
     cookies = request._new_cookies if cookie is None else [*request._new_cookies, cookie]
     return [("set-cookie", cookie) for cookie in cookies]
 
@@ -46,13 +54,15 @@ async def save_before_accept(request: WebSocketRequest, chosen_id: str | None) -
     session = request._session
     try:
         if chosen_id is None:
-            return await save_before_answer(request)
+            cookie = await _save(request)  # for an outer app too, which sees no handshake pass
+            cookies = request._new_cookies if cookie is None else [*request._new_cookies, cookie]
+            return [("set-cookie", cookie) for cookie in cookies]
         session_id = request._app._checked_session_id(chosen_id)
         if session_id is None:
             raise ValueError("session_id is not one that session_id_validator lets pass")
         await session.adopt(session_id)
         await session.save(None)
-        cookies = [*request._new_cookies, _cookie(request, session_id)]
+        cookies = [*request._new_cookies, session.format_cookie(session_id)]
         return [("set-cookie", cookie) for cookie in cookies]
     finally:
         session.sealed = True
@@ -64,7 +74,7 @@ async def _save(request: Request) -> str | None:
         return None
     new_id = app._new_session_id() if session.id is None or session.regenerate else None
     told = await session.save(new_id)
-    return None if told is None else _cookie(request, told)
+    return None if told is None else session.format_cookie(told)
 
 
 def _cookie(request: Request, session_id: str) -> str:

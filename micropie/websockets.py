@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from .codec import dump_json, load_json
-from .concurrency import leave_when
+from .concurrency import all_done, leave_when, uninterrupted
 from .exceptions import ConnectionClosed, InvalidJSON
 from .headers import encode_headers
 from .protocol import check_code, check_subprotocol, checked_size, fitting_reason, handshake_headers
@@ -329,7 +329,7 @@ class WebSocket:
         finally:
             for task in everything:
                 task.cancel()
-            await asyncio.wait(everything)
+            await uninterrupted(all_done(everything))
         ended = [task for task in everything if not task.cancelled()]
         errors = [error for task in ended if (error := task.exception()) is not None]
         for error in errors:

@@ -194,6 +194,7 @@ class Wire:
         """The same when the handler has ended: nobody but the server can cancel that."""
         if self.state is _OPEN:
             self.over(code)
+            self._wake_reader()
             await self._send_last(({"type": "websocket.close", "code": code, "reason": ""},))
 
     async def fail(self, code: int) -> ConnectionClosed:
@@ -206,6 +207,8 @@ class Wire:
         await uninterrupted(self._send_last(messages))
 
     async def _send_last(self, messages: tuple[Message, ...]) -> None:
+        if self._ahead is not None:
+            await self.release()
         try:
             for message in messages:
                 await self._send(message)
@@ -224,6 +227,8 @@ class Wire:
 
     async def departure(self) -> None:
         """Wait until the connection is over, reading one message ahead of whoever receives, not more."""
+        if self._taken is not None:
+            raise RuntimeError("run() is running on this WebSocket already")
         self._taken = asyncio.Event()
         try:
             while not self._announced:
@@ -238,7 +243,7 @@ class Wire:
         if self._ahead is None:
             self._ahead = asyncio.create_task(self._receive_one())
         await asyncio.wait([self._ahead])
-        if self._ahead is not None:  # else a reader was faster
+        if self._ahead is not None and not self._ahead.cancelled():  # else a reader was faster, or close()
             self._heed(self._ahead.result())
 
     async def _receive_one(self) -> Message:
@@ -255,7 +260,7 @@ class Wire:
         return self._ahead is not None
 
     async def release(self) -> None:
-        """Read ahead no more."""
+        """Read ahead no more: granian sends nothing while a receive() waits."""
         if self._ahead is not None:
             self._ahead.cancel()
             await asyncio.wait([self._ahead])

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from micropie import App, ConnectionClosed, HTTPError, WebSocket
+from micropie import (
+    App,
+    ConnectionClosed,
+    HTTPError,
+    HttpMiddleware,
+    Request,
+    WebSocket,
+    WebSocketMiddleware,
+)
 from micropie.testing import TestClient
 
 
@@ -182,8 +190,39 @@ async def test_a_hanging_handler_is_named_and_stopped() -> None:
             async with client.websocket("/hangs") as ws:
                 with pytest.raises(TimeoutError, match="sent nothing"):
                     await ws.receive()
-        await asyncio.sleep(0)
         assert "cancelled" in site.life
+
+
+async def test_a_handler_that_sends_for_ever_ends_with_its_client() -> None:
+    class Ticker(App):
+        async def ws_ticks(self, ws: WebSocket) -> None:
+            await ws.accept()
+            while True:
+                await ws.send("tick")
+
+    async with TestClient(Ticker()) as client, client.websocket("/ticks") as ws:
+        assert await ws.receive() == "tick"
+
+
+async def test_an_error_of_the_test_is_not_hidden_by_one_on_the_way_out() -> None:
+    site = Site()
+    site.shutdown_handlers.append(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    with pytest.raises(AssertionError, match="the test's own") as failed:
+        async with TestClient(site, patience=0.05) as client, client.websocket("/hangs"):
+            raise AssertionError("the test's own")
+    assert ["Timeout" in note or "shutdown" in note for note in failed.value.__notes__] == [True, True]
+
+
+async def test_a_startup_that_hangs_is_named() -> None:
+    class Hangs(App):
+        async def _forever(self) -> None:
+            await asyncio.Event().wait()
+
+    app = Hangs()
+    app.startup_handlers.append(app._forever)
+    with pytest.raises(TimeoutError, match="hangs"):
+        async with TestClient(app, patience=0.05):
+            pass
 
 
 async def test_any_asgi_app_and_what_it_raises() -> None:
@@ -214,3 +253,76 @@ def test_without_httpx_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ImportError, match="extra 'testing'"):
         import micropie.testing  # noqa: F401  # The import is the test.
+
+
+# --- an app that a middleware chose -----------------------------------------------------------------------
+
+
+async def test_a_chosen_app_works_on_the_session_of_the_app_that_chose_it() -> None:
+    class Child(App):
+        async def login(self) -> str:
+            self.request.session["user"] = "alice"
+            self.request.regenerate_session()
+            return "in"
+
+        async def boom(self) -> str:
+            self.request.session["lost"] = 1
+            raise ValueError
+
+        async def stream(self) -> Any:
+            yield "first"
+            self.request.session["late"] = 1
+            yield "second"
+
+        async def logout(self) -> str:
+            self.request.session = {}
+            return "out"
+
+        async def ws_count(self, ws: WebSocket) -> None:
+            self.request.session["socket"] = 1
+            await ws.accept()
+
+    class Chooser(HttpMiddleware, WebSocketMiddleware):
+        async def before_request(self, request: Request) -> None:
+            request._subapp, request._subapp_path, request._subapp_mount_path = child, request.path, "/sub"
+
+        before_websocket = before_request  # type: ignore[assignment]
+
+    child, app = Child(), App()
+    app.middlewares.append(Chooser())
+    app.ws_middlewares.append(Chooser())
+    stored: Any = app.session_backend
+    async with TestClient(app) as client:
+        async with client.websocket("/count") as ws:
+            assert "Path=/;" in ws.response.headers["set-cookie"]
+        first = client.cookies["session_id"]
+        await client.get("/login")
+        assert client.cookies["session_id"] != first
+        assert (await client.get("/boom")).status_code == 500
+        await client.get("/stream")
+        [(_, data)] = stored._sessions.values()
+        assert data == {"socket": 1, "user": "alice", "late": 1}
+        await client.get("/logout")
+        assert stored._sessions == {}
+        assert "session_id" not in client.cookies
+
+
+async def test_the_session_of_an_outer_app_that_is_no_micropie_app_gets_no_other_id() -> None:
+    class Inner(App):
+        async def index(self) -> str:
+            with pytest.raises(RuntimeError, match="outer app"):
+                self.request.regenerate_session()
+            return "x"
+
+        async def ws_index(self, ws: WebSocket) -> None:
+            with pytest.raises(RuntimeError, match="outer app"):
+                await ws.accept(session_id="an-id-of-the-inner-app")
+            await ws.reject(418)
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        await Inner()({**scope, "session": {"user": "outer"}}, receive, send)
+
+    async with TestClient(outer) as client:
+        assert (await client.get("/")).text == "x"
+        async with client.websocket("/") as ws:
+            assert ws.response.status_code == 418
