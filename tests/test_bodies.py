@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
-from micropie import App, HttpMiddleware
+from micropie import App, HTTPError, HttpMiddleware
 from micropie.bodies import Body, Limits
 from tests.driver import http
 
@@ -342,3 +343,58 @@ async def test_a_cookie_that_cannot_be_is_an_error(bad: Any) -> None:
             return "ok"
 
     assert (await http(Cookies())).status == 200
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+async def test_the_body_can_be_asked_for_at_once_and_again(size: int) -> None:
+    class Twice(App):
+        async def index(self) -> str:
+            one, other = await asyncio.gather(self.request.body(), self.request.body())
+            assert one == other == await self.request.body()
+            return str(len(one))
+
+    assert (await http(Twice(), "/", "POST", body=[b"x" * size, b"y"])).text == str(size + 1)
+
+
+async def test_a_body_that_somebody_gave_up_waiting_for_is_kept_for_the_next() -> None:
+    class Impatient(App):
+        async def index(self) -> bytes:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await self.request.body()
+            go_on.set()
+            return await self.request.body()
+
+    go_on = asyncio.Event()
+    pieces = [b"first ", b"second"]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if len(pieces) == 1:
+            await go_on.wait()
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await Impatient()({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
+    assert sent[1]["body"] == b"first second"
+
+
+async def test_a_body_that_is_too_large_stays_too_large() -> None:
+    class Stubborn(App):
+        async def index(self) -> bytes:
+            with pytest.raises(HTTPError):
+                await self.request.body()
+            return await self.request.body()
+
+    assert (await http(Stubborn(max_body_size=3), "/", "POST", body=[b"12", b"34"])).status == 413
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"%41" * 100_000, b"a" + b"%41" * 100_000, b"aa" + b"%C3%A4" * 50_000, b"+" * 200_000, b"%" * 200_000],
+)
+async def test_a_long_field_is_decoded_in_slices_that_cut_no_character(text: bytes) -> None:
+    answer = await http(Bodies(), "/take", "POST", headers=FORM, body=b"name=" + text)
+    assert answer.json["name"] == parse_qs("x=" + text.decode())["x"][0]

@@ -146,3 +146,91 @@ async def test_a_message_that_was_read_ahead_is_not_lost() -> None:
             await asyncio.sleep(0)
         received.set()
         assert [await client.text(), await client.text()] == ["first", "second"]
+
+
+async def test_run_within_run_is_misuse() -> None:
+    class Nested(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            with pytest.raises(RuntimeError, match="already"):
+                await ws.run(self._inner(ws))
+            await ws.send("well")
+
+        async def _inner(self, ws: WebSocket) -> None:
+            await ws.run(asyncio.Event().wait())
+
+    assert (await handshake(Nested())).messages == ["well"]
+
+
+async def test_no_job_outlives_the_call_even_if_that_is_cancelled() -> None:
+    class Slow(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            task = asyncio.create_task(ws.run(self._slow(), asyncio.sleep(0)))
+            await cleaning.wait()
+            task.cancel()
+            await asyncio.sleep(0)
+            may_end.set()
+            await asyncio.wait([task])
+            log.append(task.cancelled())
+
+        async def _slow(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cleaning.set()
+                await may_end.wait()
+                log.append("cleaned")
+
+    cleaning, may_end = asyncio.Event(), asyncio.Event()
+    log: list[Any] = []
+    await handshake(Slow())
+    assert log == ["cleaned", True]
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_nothing_waits_for_a_message_while_the_close_frame_goes_out(closes: bool) -> None:
+    """On granian a send is held up by a receive that waits."""
+
+    class After(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.run(asyncio.sleep(0))
+            if closes:
+                await ws.close(4005)
+
+    waiting = 0
+    connect = [{"type": "websocket.connect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        nonlocal waiting
+        if connect:
+            return connect.pop()
+        waiting += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            waiting -= 1
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.close":
+            assert waiting == 0
+        sent.append(message)
+
+    await After()({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    assert sent[-1]["code"] == (4005 if closes else 1000)
+
+
+async def test_a_task_that_still_receives_when_the_handler_ends_is_told() -> None:
+    class Leaves(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            self.task = asyncio.create_task(ws.receive())
+            await asyncio.sleep(0)
+
+    app = Leaves()
+    client = await handshake(app)
+    assert client.close == (1000, "")
+    with pytest.raises(ConnectionClosed):
+        await app.task

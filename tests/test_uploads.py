@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from micropie import App, MultipartFileError
+from micropie import App, HttpMiddleware, MultipartFileError
+from micropie.uploads import FileQueue
 from tests.driver import HttpJudge, http, make_scope
 
 BOUNDARY = "frontier"
@@ -283,3 +284,71 @@ async def test_without_the_package_one_sentence_names_the_extra(
     answer = await http(Uploads(), "/both", "POST", headers=[TYPE], body=field("title", "x") + END)
     assert answer.status == 500
     assert "install micropie with the extra 'forms'" in caplog.text
+
+
+# --- what goes wrong on the server's side ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["/both?title=x", "/fields", "/streams"])
+async def test_an_upload_that_cannot_be_kept_ends_its_request(
+    target: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError("the disk is full")
+
+    async def fail() -> None:
+        raise OSError("the connection broke")
+
+    monkeypatch.setattr(FileQueue, "spool", full)
+    messages = [part(file("file", b"x" * 100)[:-2]), fail]
+    judge = await post(Uploads(), target, messages)
+    assert judge.status == 500
+    assert "an upload could not be read" in caplog.text
+    assert not any(b"disk" in chunk or b"broke" in chunk for chunk in judge.chunks)
+
+
+async def test_a_hook_may_take_the_raw_body_of_a_form() -> None:
+    class Raw(HttpMiddleware):
+        async def on_headers(self, request: Any) -> None:
+            lengths.append(len(await request.body()))
+
+    lengths: list[int] = []
+    app = Uploads()
+    app.middlewares.append(Raw())
+    body = field("title", "t") + file("file", b"content") + END
+    answer = await http(app, "/both", "POST", headers=[TYPE], body=pieces_of(body, 50))
+    assert answer.json["length"] == 7
+    assert lengths == [len(body)]
+
+
+async def test_a_stream_beside_an_unread_upload_hears_of_its_client() -> None:
+    class Ignores(App):
+        async def index(self, file: Any) -> Any:
+            async def endless() -> Any:
+                try:
+                    while True:
+                        yield "x"
+                        await asyncio.sleep(0)
+                finally:
+                    ended.set()
+
+            return 200, endless()
+
+    ended = asyncio.Event()
+    pieces = [*map(part, pieces_of(file("file", LARGE), 1000)), {"type": "http.request", "body": END}]
+    await post(Ignores(), "/", [*pieces, {"type": "http.disconnect"}])
+    assert ended.is_set()
+
+
+async def test_everybody_who_waits_for_the_end_of_a_file_gets_it() -> None:
+    class Many(App):
+        async def index(self, file: Any) -> Any:
+            async def read() -> int:
+                return len(await content(file))
+
+            return list(await asyncio.gather(read(), read(), read()))
+
+    answer = await http(
+        Many(), "/", "POST", headers=[TYPE], body=[file("file", b"x" * 9)[:-2], b"\r\n" + END]
+    )
+    assert sum(answer.json) == 9
