@@ -201,6 +201,17 @@ def test_the_app_closes(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
+    ("how", "code"), [("return", 1000), ("close", 4005), ("error", 1011), ("background", 1000)]
+)
+def test_a_close_is_not_held_up_by_a_receive_that_waits(server: Server, how: str, code: int) -> None:
+    with connect(f"{server.ws_url}ends/{how}") as ws, pytest.raises(ConnectionClosed) as closed:
+        ws.recv(timeout=30)
+    # Daphne has no way to send 1011.
+    expected = 1000 if server.name == "daphne" and code == 1011 else code
+    assert closed.value.rcvd.code == expected
+
+
+@pytest.mark.parametrize(
     ("target", "headers", "status"),
     [
         ("refuses", {}, 402),

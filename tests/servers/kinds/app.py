@@ -237,6 +237,18 @@ class Kinds(App):
         await ws.accept()
         await ws.close(4000, "enough")
 
+    async def ws_ends(self, ws: WebSocket, how: str) -> None:
+        await ws.accept()
+        if how == "background":
+            self.task = asyncio.create_task(ws.receive())
+            await asyncio.sleep(0)
+            return
+        await ws.run(asyncio.sleep(0.01))
+        if how == "close":
+            await ws.close(4005)
+        if how == "error":
+            raise ValueError("secret")
+
     async def ws_refuses(self, ws: WebSocket) -> None:
         await ws.reject(402, {"pay": "first"})
 
