@@ -7,16 +7,15 @@ raises is raised in the test.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, cast
-from urllib.parse import unquote
 
 from .codec import dump_json, load_json
 from .exceptions import ConnectionClosed
-from .types import ASGIApp, Message, Scope
+from .inprocess import Run, make_scope
+from .types import ASGIApp, Message
 
 try:
     import httpx
@@ -25,102 +24,8 @@ except ImportError:
 
 __all__ = ["TestClient", "TestWebSocket"]
 
-#: How many messages an app may still send after its client has left, before it gets an error for each.
-_LAST_WORDS = 100
 #: How long the client waits for the app before it says that it hangs, in seconds.
 PATIENCE = 10.0
-
-
-class _Run:
-    """One call of the app, in a task: what it is told, what it sends, how it ends."""
-
-    def __init__(self, app: ASGIApp, scope: Scope, patience: float) -> None:
-        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
-        # One message at a time: an app that sends is held up until the client has read.
-        self._from_app: asyncio.Queue[Message] = asyncio.Queue(1)
-        self._patience = patience
-        self._is_websocket = scope["type"] == "websocket"
-        self._left = False
-        self._ended = False
-        self._task = asyncio.create_task(self._call(app, scope))
-
-    async def _call(self, app: ASGIApp, scope: Scope) -> None:
-        try:
-            await app(scope, self._to_app.get, self._send)
-        finally:
-            if not self._left:
-                await self._from_app.put({"type": "ended"})
-
-    async def _send(self, message: Message) -> None:
-        if not self._left:
-            await self._from_app.put(message)
-        elif self._is_websocket:
-            raise OSError("the client has left")  # as on uvicorn; over HTTP it gets lost silently
-
-    def tell(self, message: Message) -> None:
-        """Hand the app a message."""
-        self._to_app.put_nowait(message)
-
-    async def hear(self) -> Message:
-        """The next message from the app; ``ended`` when there is none left.
-
-        Raises:
-            Exception: What the app raised.
-            TimeoutError: If the app sends nothing and does not end.
-        """
-        if self._ended:
-            return {"type": "ended"}
-        try:
-            async with asyncio.timeout(self._patience):
-                message = await self._from_app.get()
-        except TimeoutError:
-            raise TimeoutError(f"the app has sent nothing for {self._patience} s: it hangs") from None
-        if message["type"] == "ended":
-            await self._end()
-        return message
-
-    async def leave(self, farewell: Message) -> Message:
-        """Go away, wait until the app has noticed and ended, and return the last message that it sent.
-
-        Raises:
-            Exception: What the app raised.
-            TimeoutError: If the app does not end.
-        """
-        last: Message = {"type": "ended"}
-        if self._ended:
-            return last
-        self.tell(farewell)
-        try:
-            async with asyncio.timeout(self._patience):
-                for _ in range(_LAST_WORDS):
-                    message = await self._from_app.get()
-                    if message["type"] == "ended":
-                        break
-                    last = message
-                self._left = True
-                while not self._from_app.empty():
-                    self._from_app.get_nowait()
-                await asyncio.wait([self._task])
-        except TimeoutError:
-            await self.cancel()
-            raise TimeoutError(
-                f"the app has not ended {self._patience} s after its client left: it hangs"
-            ) from None
-        await self._end()
-        return last
-
-    async def _end(self) -> None:
-        self._ended = True
-        await asyncio.wait([self._task])
-        if self._task.cancelled():
-            raise RuntimeError("the app ended by a cancellation that nobody asked for")
-        self._task.result()
-
-    async def cancel(self) -> None:
-        """End the app, whatever it does."""
-        self._ended = self._left = True
-        self._task.cancel()
-        await asyncio.wait([self._task], timeout=self._patience)
 
 
 class _Transport(httpx.AsyncBaseTransport):
@@ -132,14 +37,14 @@ class _Transport(httpx.AsyncBaseTransport):
         self._patience = patience
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        run = _Run(self._app, _scope("http", request, self._shared), self._patience)
+        run = Run(self._app, make_scope("http", request, self._shared), self._patience)
         try:
             return await self._exchange(run, request)
         except BaseException:
             await run.cancel()
             raise
 
-    async def _exchange(self, run: _Run, request: httpx.Request) -> httpx.Response:
+    async def _exchange(self, run: Run, request: httpx.Request) -> httpx.Response:
         async for chunk in cast("httpx.AsyncByteStream", request.stream):
             run.tell({"type": "http.request", "body": chunk, "more_body": True})
         run.tell({"type": "http.request", "body": b"", "more_body": False})
@@ -152,7 +57,7 @@ class _Transport(httpx.AsyncBaseTransport):
 class _AnswerStream(httpx.AsyncByteStream):
     """The body of an answer, piece by piece; closing it early is the client that goes away."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -186,7 +91,7 @@ class TestClient(httpx.AsyncClient):
         self._app = app
         self._patience = patience
         self._shared: dict[str, Any] = {}
-        self._lifespan: _Run | None = None
+        self._lifespan: Run | None = None
         transport = _Transport(app, self._shared, patience)
         super().__init__(
             transport=transport, base_url=options.pop("base_url", "https://testserver"), **options
@@ -200,7 +105,7 @@ class TestClient(httpx.AsyncClient):
         """
         await super().__aenter__()
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._shared}
-        self._lifespan = _Run(self._app, scope, self._patience)
+        self._lifespan = Run(self._app, scope, self._patience)
         self._lifespan.tell({"type": "lifespan.startup"})
         try:
             answer = await self._lifespan.hear()
@@ -254,9 +159,9 @@ class TestClient(httpx.AsyncClient):
         """
         offered = list(subprotocols)
         request = self.build_request("GET", url, headers=headers)
-        scope = _scope("websocket", request, self._shared)
+        scope = make_scope("websocket", request, self._shared)
         scope |= {"subprotocols": offered, "extensions": {"websocket.http.response": {}}}
-        run = _Run(self._app, scope, self._patience)
+        run = Run(self._app, scope, self._patience)
         ws = TestWebSocket(run)
         try:
             await ws._shake_hands(self, request)
@@ -292,7 +197,7 @@ class TestWebSocket:
 
     __test__ = False
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self.response = httpx.Response(500)
         self.subprotocol: str | None = None
@@ -393,24 +298,3 @@ class TestWebSocket:
         self._open = False
         last = await self._run.leave({"type": "websocket.disconnect", "code": code, "reason": reason})
         self._ended(last)
-
-
-def _scope(kind: str, request: httpx.Request, state: dict[str, Any]) -> dict[str, Any]:
-    path, _, query = request.url.raw_path.partition(b"?")
-    encrypted = request.url.scheme in ("https", "wss")
-    scheme = {"http": ("http", "https"), "websocket": ("ws", "wss")}[kind][encrypted]
-    return {
-        "type": kind,
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
-        "http_version": "1.1",
-        "method": request.method,
-        "scheme": scheme,
-        "server": (request.url.host, request.url.port or (443 if encrypted else 80)),
-        "client": ("testclient", 50000),
-        "root_path": "",
-        "path": unquote(path.decode("ascii")),
-        "raw_path": path,
-        "query_string": query,
-        "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "state": dict(state),
-    }

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from .codec import dump_json, load_json
-from .concurrency import all_done, leave_when, uninterrupted
+from .concurrency import leave_when
 from .exceptions import ConnectionClosed, InvalidJSON
 from .headers import encode_headers
+from .jobs import run_jobs
 from .protocol import check_code, check_subprotocol, checked_size, fitting_reason, handshake_headers
 from .responses import answer, encode_answer
 from .types import Headers, Receive, Send
@@ -321,34 +322,4 @@ class WebSocket:
             TypeError: For a job that is no coroutine, such as a function that was not called.
             RuntimeError: Before :meth:`accept`.
         """
-        self._check_jobs(jobs)
-        tasks = [asyncio.create_task(job) for job in jobs]
-        everything = [*tasks, asyncio.create_task(self._wire.departure())]
-        try:
-            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in everything:
-                task.cancel()
-            await uninterrupted(all_done(everything))
-        ended = [task for task in everything if not task.cancelled()]
-        errors = [error for task in ended if (error := task.exception()) is not None]
-        for error in errors:
-            if not isinstance(error, ConnectionClosed):
-                raise error
-        if not any(task in tasks and task.exception() is None for task in ended):
-            self._wire.expect(State.OPEN)
-            for error in errors:  # another WebSocket's, to which a job has sent
-                raise error
-
-    def _check_jobs(self, jobs: tuple[Coroutine[Any, Any, Any], ...]) -> None:
-        wrong = [job for job in jobs if not asyncio.iscoroutine(job)]
-        if jobs and not wrong and self._wire.state is not State.CONNECTING:
-            return
-        for job in jobs:
-            if asyncio.iscoroutine(job):
-                job.close()  # else Python warns that it was never awaited
-        if wrong:
-            raise TypeError(f"run() takes coroutines, such as reader(), not {wrong[0]!r}")
-        if not jobs:
-            raise ValueError("run() needs at least one coroutine")
-        self._wire.expect(State.OPEN)
+        await run_jobs(self._wire, jobs)
