@@ -131,13 +131,13 @@ async def test_an_empty_backend_is_a_backend() -> None:
 
 def test_a_backend_is_an_instance_of_one() -> None:
     with pytest.raises(TypeError, match="session_backend is a SessionBackend"):
-        App("redis://")  # type: ignore[arg-type]
+        App("redis://")
 
 
 async def test_apps_share_nothing() -> None:
     one, two = Site(), Site()
-    one.middlewares.append(None)  # type: ignore[arg-type]
-    one.startup_handlers.append(None)  # type: ignore[arg-type]
+    one.middlewares.append(None)
+    one.startup_handlers.append(None)
     one.mount("/x", two)
     assert (two.middlewares, two.startup_handlers, two._mounts) == ([], [], [])
     assert one.session_backend is not two.session_backend
@@ -151,7 +151,7 @@ async def test_an_app_that_forgets_its_base_class_is_told() -> None:
     with pytest.raises(AttributeError, match=r"its __init__\(\) has to call super\(\).__init__\(\)"):
         _ = Forgets().middlewares
     with pytest.raises(AttributeError, match=r"'App' object has no attribute 'typo'$"):
-        _ = App().typo  # type: ignore[attr-defined]
+        _ = App().typo
 
 
 async def test_the_request_of_each_handler_is_its_own() -> None:

@@ -382,7 +382,7 @@ def test_an_annotation_that_cannot_be_resolved_is_an_error_at_once() -> None:
 
 def test_a_handler_without_self_is_told() -> None:
     class Forgetful(App):
-        async def index() -> str:  # type: ignore[misc]
+        async def index() -> str:
             return ""
 
     with pytest.raises(TypeError, match="index has no 'self': write it as the first parameter"):

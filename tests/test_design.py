@@ -375,7 +375,7 @@ def test_a_setting_has_its_default(name: str) -> None:
 
 def test_settings_are_keyword_arguments() -> None:
     with pytest.raises(TypeError):
-        App(*[None, 5.0])  # type: ignore[arg-type]
+        App(*[None, 5.0])
 
 
 LIMITS = ["body_timeout", "max_body_size", "max_json_size", "max_form_field_size", "max_form_parts"]

@@ -149,7 +149,7 @@ async def test_an_app_that_is_mounted_at_startup_is_started_too() -> None:
 @pytest.mark.parametrize("method", [True, False])
 async def test_a_session_id_factory_in_the_class(method: bool) -> None:
     class Function(App):
-        def session_id_factory() -> str:  # type: ignore[misc, override]
+        def session_id_factory() -> str:
             return "an-id-from-a-function"
 
         async def index(self) -> str:
@@ -157,7 +157,7 @@ async def test_a_session_id_factory_in_the_class(method: bool) -> None:
             return "x"
 
     class Method(Function):
-        def session_id_factory(self) -> str:  # type: ignore[override]
+        def session_id_factory(self) -> str:
             return "an-id-from-a-method-of-" + type(self).__name__
 
     app = Method() if method else Function()

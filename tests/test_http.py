@@ -749,7 +749,7 @@ async def test_a_middleware_needs_no_base_class() -> None:
             return "page"
 
     app = Page()
-    app.middlewares.append(Duck())  # type: ignore[arg-type]
+    app.middlewares.append(Duck())
     assert (await http(app)).text == "page"
     assert calls == ["before", "after"]
 

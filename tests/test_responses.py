@@ -131,4 +131,6 @@ async def test_a_stream_of_something_that_cannot_be_closed() -> None:
 
 async def test_a_stream_that_was_never_started_can_be_closed() -> None:
     for source in (sync_source, async_source):
-        await Stream(source([]), Pool(1)).aclose()
+        events: list[str] = []
+        await Stream(source(events), Pool(1)).aclose()
+        assert events == []

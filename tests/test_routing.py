@@ -40,7 +40,7 @@ class Base(App):
 class Site(Mixin, Base):
     data = ("class", "data")
     function_as_data = print
-    removed = None  # type: ignore[assignment]
+    removed = None
 
     class Nested:
         pass
@@ -347,10 +347,10 @@ class Broken(App):
     async def ws_generator(self, ws: WebSocket) -> Any:
         yield "a message"
 
-    def ws_sync_untyped(self, ws: OnlyForTheTypeChecker) -> None:  # type: ignore[name-defined]  # noqa: F821
+    def ws_sync_untyped(self, ws: OnlyForTheTypeChecker) -> None:  # noqa: F821
         pass
 
-    async def ws_untyped(self, ws: OnlyForTheTypeChecker) -> None:  # type: ignore[name-defined]  # noqa: F821
+    async def ws_untyped(self, ws: OnlyForTheTypeChecker) -> None:  # noqa: F821
         await ws.accept()
 
     async def index(self) -> str:

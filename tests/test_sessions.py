@@ -449,7 +449,7 @@ async def test_a_socket_never_rolls_back_what_was_written_meanwhile() -> None:
 async def test_locks_are_not_kept() -> None:
     app = Site(Plain(user="alice"), put("n", 1))
     await http(app, "/", headers=COOKIE)
-    assert len(app.session_backend._locks) == 0  # type: ignore[attr-defined]
+    assert len(app.session_backend._locks) == 0
 
 
 # --- when it is written ---------------------------------------------------------------------------------
@@ -483,7 +483,7 @@ async def test_a_new_session_is_stored_with_the_answer() -> None:
     app = Site(Recorded(), put("n", 1))
     task = asyncio.create_task(http(app, "/saves"))
     await app.waiting.wait()
-    assert app.session_backend.writes == []  # type: ignore[attr-defined]
+    assert app.session_backend.writes == []
     app.go_on.set()
     assert await look(app, new_id(await task)) == {"n": 1}
 
@@ -493,7 +493,7 @@ async def test_a_stream_is_saved_before_its_start_and_at_its_end() -> None:
     seen: list[Any] = []
 
     def note(message: dict[str, Any]) -> None:
-        seen.append(sorted(app.session_backend._sessions[ID][1]))  # type: ignore[attr-defined]
+        seen.append(sorted(app.session_backend._sessions[ID][1]))
 
     await http(app, "/stream", headers=COOKIE, on_send=note)
     assert seen[0] == ["before", "user"]
@@ -590,7 +590,7 @@ async def test_a_save_that_fails_at_the_end_of_a_socket_is_logged(caplog: pytest
     app = Site(backend, put("n", 1))
     async with websocket(app, "/after", headers=COOKIE) as client:
         await client.next()
-        backend.update = Failing("update").update  # type: ignore[method-assign]
+        backend.update = Failing("update").update
     assert SECRET in caplog.text
     assert client.messages == []
 
@@ -601,7 +601,7 @@ async def test_a_failed_save_at_the_end_of_a_stream_leaves_it_without_an_end(
     backend = Recorded(user="alice")
 
     def fail_from_now_on(message: dict[str, Any]) -> None:
-        backend.update = Failing("update").update  # type: ignore[method-assign]
+        backend.update = Failing("update").update
 
     answer = await http(Site(backend), "/stream", headers=COOKIE, on_send=fail_from_now_on)
     assert (answer.body, answer.complete) == (b"chunk", False)

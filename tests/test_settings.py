@@ -95,13 +95,13 @@ def test_an_argument_comes_before_the_class() -> None:
 
 def test_a_setting_that_does_not_exist_is_told_with_those_that_do() -> None:
     with pytest.raises(TypeError) as raised:
-        App(max_mesage_size=1, debugg=True)  # type: ignore[call-arg]
+        App(max_mesage_size=1, debugg=True)
     assert str(raised.value).startswith("App has no setting debugg, max_mesage_size; it has allowed_hosts, ")
 
 
 def test_a_method_can_be_a_setting() -> None:
     class Site(App):
-        def session_id_factory(self) -> str:  # type: ignore[override]
+        def session_id_factory(self) -> str:
             return type(self).__name__
 
     app = Site(session_id_validator=None)

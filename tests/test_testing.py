@@ -109,11 +109,11 @@ async def test_lifespan_runs() -> None:
 
 async def test_a_startup_or_shutdown_that_fails_is_an_error() -> None:
     site = Site()
-    site.shutdown_handlers.append(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    site.shutdown_handlers.append(lambda: 1 / 0)
     with pytest.raises(RuntimeError, match="shutdown"):
         async with TestClient(site):
             pass
-    site.startup_handlers.append(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    site.startup_handlers.append(lambda: 1 / 0)
     with pytest.raises(RuntimeError, match="startup"):
         async with TestClient(site):
             pass
@@ -206,7 +206,7 @@ async def test_a_handler_that_sends_for_ever_ends_with_its_client() -> None:
 
 async def test_an_error_of_the_test_is_not_hidden_by_one_on_the_way_out() -> None:
     site = Site()
-    site.shutdown_handlers.append(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    site.shutdown_handlers.append(lambda: 1 / 0)
     with pytest.raises(AssertionError, match="the test's own") as failed:
         async with TestClient(site, patience=0.05) as client, client.websocket("/hangs"):
             raise AssertionError("the test's own")
@@ -286,7 +286,7 @@ async def test_a_chosen_app_works_on_the_session_of_the_app_that_chose_it() -> N
         async def before_request(self, request: Request) -> None:
             request._subapp, request._subapp_path, request._subapp_mount_path = child, request.path, "/sub"
 
-        before_websocket = before_request  # type: ignore[assignment]
+        before_websocket = before_request
 
     child, app = Child(), App()
     app.middlewares.append(Chooser())

@@ -78,7 +78,7 @@ class Uploads(App):
         try:
             await content(file)
         except MultipartFileError as error:
-            return f"caught {error.cause.status}"  # type: ignore[attr-defined]
+            return f"caught {error.cause.status}"
         return "whole"
 
     async def raw(self) -> bytes:

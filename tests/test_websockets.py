@@ -179,7 +179,7 @@ async def test_after_the_end_everything_says_so_and_nothing_hangs(how: str) -> N
         assert ws.close_code == code
         for call in (ws.accept, ws.reject):
             with pytest.raises(RuntimeError, match=OVER):
-                await call()  # type: ignore[operator]
+                await call()
 
     async with websocket(Site(job), leave=False) as client:
         client.leave(4001, "bye")
@@ -414,7 +414,7 @@ async def test_until_closed_is_left_the_moment_the_client_goes() -> None:
                 log.append("cancelled")
         log.append("after")
         assert (ws.closed, ws.close_code) == (True, 4001)
-        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+        assert asyncio.current_task().cancelling() == 0
 
     async with websocket(accepted(job), leave=False) as client:
         await client.next()
@@ -618,7 +618,7 @@ async def test_what_is_no_coroutine_is_an_error_and_starts_nothing() -> None:
         with pytest.raises(
             TypeError, match=r"run\(\) takes coroutines, such as reader\(\), not <bound method"
         ):
-            await jobs.ws.run(jobs.wait(), jobs.read)  # type: ignore[arg-type]
+            await jobs.ws.run(jobs.wait(), jobs.read)
 
     jobs, _ = await with_jobs(run, leave=False)
     assert jobs.log == []

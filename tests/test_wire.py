@@ -317,7 +317,7 @@ async def test_a_server_that_refuses_a_close_code_gets_another(caplog: pytest.Lo
                 raise Exception("invalid close code 1012")  # just what Daphne raises
             judge(message)
 
-        client._judge.send = refuse  # type: ignore[method-assign]
+        client._judge.send = refuse
     assert len(refused) == 1
     assert client.close == (1000, "back soon")
     assert "this server does not send the close code 1012; it sends 1000" in caplog.text

@@ -173,7 +173,7 @@ async def test_annotations() -> None:
 @difference("An annotation that cannot be resolved when the app is made")
 async def test_unresolved_annotations() -> None:
     class Typed(App):
-        async def one(self, n: Nowhere) -> str:  # type: ignore[name-defined]  # noqa: F821
+        async def one(self, n: Nowhere) -> str:  # noqa: F821
             return "never"
 
     with pytest.raises(TypeError, match=r"the annotation of 'n' in .*one cannot be resolved"):
@@ -202,7 +202,7 @@ class Answers(App):
         super().__init__()
         self.answer = answer
 
-    async def index(self):  # type: ignore[no-untyped-def]  # An annotation would say "-> None" or not.
+    async def index(self):
         return self.answer
 
     async def received(self) -> str:
@@ -540,7 +540,7 @@ async def test_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     class Pages(App):
         __module__ = "a_site"
 
-        async def index(self, name):  # type: ignore[no-untyped-def]  # Its module is none that could resolve them.
+        async def index(self, name):
             return await self._render_template(name)
 
     assert await get(Pages(), "/both.html") == (200, "site")
@@ -563,4 +563,4 @@ async def test_text_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @difference("Scopes of an unknown type")
 async def test_scopes() -> None:
     with pytest.raises(ValueError, match="not 'weird'"):
-        await App()({"type": "weird"}, None, None)  # type: ignore[arg-type]
+        await App()({"type": "weird"}, None, None)

@@ -456,7 +456,7 @@ async def test_a_shared_store_does_what_a_backend_promises(
     monkeypatch.syspath_prepend(tmp_path)
     names: dict[str, object] = {}
     exec((tmp_path / "shared.py").read_text(encoding="utf-8"), names)
-    sessions = [names["SharedSessions"]("s.db") for _ in range(2)]  # type: ignore[operator]
+    sessions = [names["SharedSessions"]("s.db") for _ in range(2)]
     one, other = sessions
     assert not await one.update("gone", {"a": 1}, [], 60)
     await one.save("id", {"a": 1, "b": 2}, 60)

@@ -179,7 +179,7 @@ def test_websocket(server: Server, target: str, sent: list[Any], received: list[
 
 
 def test_a_subprotocol(server: Server) -> None:
-    with connect(server.ws_url + "echo", subprotocols=["chat"]) as ws:  # type: ignore[list-item]
+    with connect(server.ws_url + "echo", subprotocols=["chat"]) as ws:
         assert ws.subprotocol == "chat"
 
 
