@@ -129,7 +129,8 @@ class App:
             parts=self.max_form_parts,
         )
         self._pool = Pool(self.sync_workers)
-        self._routes = Routes(self, App)
+        self._http_routes = Routes(self, App)
+        self._websocket_routes = Routes(self, App, websocket=True)
 
     def _class_setting(self, name: str) -> Any:
         """A setting as the class states it; a route that happens to have its name does not count."""
@@ -163,7 +164,9 @@ class App:
 
         def __getattr__(self, name: str) -> Any:
             """Say what is wrong with an app whose ``__init__`` forgot this class's own."""
-            hint = "" if "_routes" in vars(self) else ": its __init__() has to call super().__init__()"
+            hint = (
+                "" if "_websocket_routes" in vars(self) else ": its __init__() has to call super().__init__()"
+            )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     @property

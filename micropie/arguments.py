@@ -6,9 +6,9 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from inspect import Parameter as Signed
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, Union
 
 from .converters import Convert, converter
 from .exceptions import HTTPError
@@ -56,7 +56,7 @@ def _without_none(annotation: Any) -> Any:
 class Parameter:
     """One parameter of a handler: its name, where its value may come from and what it must be."""
 
-    __slots__ = ("convert", "default", "kind", "many", "name", "session_only")
+    __slots__ = ("as_sent", "convert", "default", "kind", "many", "name", "session_only")
 
     def __init__(self, name: str, annotation: Any, default: Any) -> None:
         self.name = name
@@ -69,6 +69,8 @@ class Parameter:
         found = converter(typing.get_args(annotation)[0] if self.many else annotation)
         self.kind: str = found[0] if found else ""
         self.convert: Convert | None = found[1] if found else None
+        #: Whether it takes the first value as it was sent.
+        self.as_sent = self.convert is None and not self.many
 
     def from_path(self, segment: str) -> Any:
         """The value of a path segment.
@@ -90,11 +92,14 @@ class Parameter:
             HTTPError: 400 if it is nowhere or does not convert; 401 if only the session may have it.
         """
         if not self.session_only:
-            values = request.query_params.get(self.name) or request._body_values(self.name)
+            query = request._query
+            if query is None:
+                query = request.query_params
+            values = query.get(self.name) or request._body_values(self.name)
             if values:
-                return self._converted(values)
-        session = request._session.data
-        if self.name in session:
+                return values[0] if self.as_sent else self._converted(values)
+        session = request._view
+        if session is not None and self.name in session.data:
             return request.session[self.name]
         if self.default is not Signed.empty:
             return self.default
@@ -113,6 +118,9 @@ class Parameter:
             raise HTTPError(400, f"the parameter {self.name!r} must be {self.kind}") from None
 
 
+Arguments: TypeAlias = tuple[Sequence[Any], dict[str, Any]]
+
+
 class Plan:
     """How to call one function: which parameters it has and where their values come from.
 
@@ -121,7 +129,7 @@ class Plan:
         skip: How many leading parameters the framework fills itself.
     """
 
-    __slots__ = ("extra", "keyword", "names", "positional", "rest")
+    __slots__ = ("empty", "extra", "keyword", "names", "positional", "rest")
 
     def __init__(self, function: Callable[..., Any], skip: int) -> None:
         parameters = list(signature_of(function).parameters.values())[skip:]
@@ -135,6 +143,8 @@ class Plan:
         self.keyword = of(Signed.KEYWORD_ONLY)
         self.rest = next(iter(of(Signed.VAR_POSITIONAL)), None)
         self.extra = next(iter(of(Signed.VAR_KEYWORD)), None)
+        #: Whether there is nothing to bind.
+        self.empty = not (self.positional or self.keyword or self.rest or self.extra)
         # What **kwargs never gets: also "self" and "ws", which a query string must not set a second time.
         self.names = {
             p.name
@@ -156,7 +166,7 @@ class Plan:
         names: set[str | None] = {p.name for p in named if p.name not in request.query_params}
         return names if names and self.extra is None and not any(p.many for p in named) else {None}
 
-    def bind(self, segments: list[str], request: Request, exact: bool) -> tuple[list[Any], dict[str, Any]]:
+    def bind(self, segments: list[str], request: Request, exact: bool) -> Arguments:
         """The arguments for one call.
 
         Args:
@@ -172,7 +182,8 @@ class Plan:
         used, count = 0, len(segments)
         for parameter in self.positional:
             if used < count and not parameter.session_only and not parameter.many:
-                arguments.append(parameter.from_path(segments[used]))
+                segment = segments[used]
+                arguments.append(segment if parameter.convert is None else parameter.from_path(segment))
                 used += 1
             else:
                 arguments.append(parameter.find(request))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from functools import lru_cache
+from types import CoroutineType
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 from .codec import load_json
+from .concurrency import resumed
 from .exceptions import HTTPError
-from .headers import find_header
-from .types import Message, Receive, Scope
+from .types import Message, Receive
 
 #: A whole body may take so many seconds, and one more for each so many bytes that have come in.
 _PATIENCE = 60
@@ -20,6 +23,8 @@ _BYTES_PER_SECOND = 16 * 1024
 _TAKEN = "the body has been read already, as a form with files; it is not kept"
 #: How much of a form field is decoded in one go, in bytes; in between the open sockets have their turn.
 _SLICE = 64 * 1024
+#: A form of so many bytes is decoded in one go altogether.
+_SMALL = 4096
 
 
 class Limits(NamedTuple):
@@ -46,24 +51,30 @@ class Body:
     """The body of one request, as bytes that come in.
 
     Args:
-        scope: The request's scope.
         receive: The server's ``receive``.
         limits: What the body may cost.
+        length: Its ``Content-Length``; None if there is none.
+        expected: Whether there is one at all.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
-        self._scope = scope
+    _whole: bytes | None = None
+    _received = 0
+    _spent = 0.0
+    _more = True
+    _error: HTTPError | None = None
+    _streamed = False
+    _replayed = False
+    # Whether a task reads, and what others wait for meanwhile.
+    _reading = False
+    _turn: asyncio.Future[None] | None = None
+
+    def __init__(self, receive: Receive, limits: Limits, length: bytes | None, expected: bool = True) -> None:
         self._receive = receive
         self._limits = limits
-        self._whole: bytes | None = None
+        self._most = sys.maxsize if limits.body is None else limits.body
+        self._length = length
+        self._expected = expected
         self._pieces: list[bytes] = []
-        self._received = 0
-        self._spent = 0.0
-        self._more = True
-        self._error: HTTPError | None = None
-        self._streamed = False
-        self._replayed = False
-        self._reading: asyncio.Lock | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The pieces of the body, once.  Time that the consumer takes between two of them does not count.
@@ -87,38 +98,45 @@ class Body:
     async def _next_piece(self) -> bytes:
         if self._error is not None:
             raise self._error
-        clock = asyncio.get_running_loop().time
-        began = clock()
         try:
-            check_limit(self._declared_length(), self._limits.body, "the body has more bytes")
-            message = await self._next(_PATIENCE + self._received / _BYTES_PER_SECOND - self._spent)
-            piece: bytes = message.get("body", b"")
-            self._received += len(piece)
-            check_limit(self._received, self._limits.body, "the body has more bytes")
+            if self._length is not None and not self._received and _number(self._length) > self._most:
+                raise self._too_large()
+            waiting: Awaitable[Message] = self._receive()
+            if isinstance(waiting, CoroutineType):
+                # What has come in already needs no timer, which would cost more than all the rest.
+                try:
+                    waiting = resumed(waiting, waiting.send(None))
+                except StopIteration as ready:
+                    return self._taken(ready.value)
+            return self._taken(await self._in_time(waiting))
         except HTTPError as error:
             self._error = error
             raise
-        finally:
-            self._spent += clock() - began
+
+    def _taken(self, message: Message) -> bytes:
+        if message["type"] == "http.disconnect":
+            raise HTTPError(400, "the body is not complete")
+        piece: bytes = message.get("body", b"")
+        self._received += len(piece)
+        if self._received > self._most:
+            raise self._too_large()
         self._more = message.get("more_body", False)
         return piece
 
-    def _declared_length(self) -> int:
-        length = find_header(self._scope, b"content-length") or b"0"
-        if not length.isdigit() or len(length) > 20:
-            raise HTTPError(400, "Content-Length is not a number")
-        return int(length)
+    def _too_large(self) -> HTTPError:
+        return HTTPError(413, f"the body has more bytes than {self._most}")
 
-    async def _next(self, left: float) -> Any:
-        gap = self._limits.gap
+    async def _in_time(self, waiting: Awaitable[Message]) -> Message:
+        gap, clock = self._limits.gap, asyncio.get_running_loop().time
+        left = _PATIENCE + self._received / _BYTES_PER_SECOND - self._spent
+        began = clock()
         try:
             async with asyncio.timeout(None if gap is None else min(gap, left)):
-                message = await self._receive()
+                return await waiting
         except TimeoutError:
             raise HTTPError(408, "the body came too slowly") from None
-        if message["type"] == "http.disconnect":
-            raise HTTPError(400, "the body is not complete")
-        return message
+        finally:
+            self._spent += clock() - began
 
     async def read(self) -> bytes:
         """The whole body.  A second call gives the same bytes.
@@ -126,18 +144,25 @@ class Body:
         Raises:
             HTTPError: As :meth:`chunks`.
         """
-        if self._whole is None and not has_body(self._scope):
-            self._whole = b""
+        if not self._expected:
+            return b""
         if self._streamed:
             raise RuntimeError(_TAKEN)
         # Two may ask at once, and one may give up: what has come in is kept for the next.
-        self._reading = self._reading or asyncio.Lock()
-        async with self._reading:
-            while self._whole is None:
-                if self._more:
+        while self._reading:
+            self._turn = self._turn or asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._turn])
+        if self._whole is None:
+            self._reading = True
+            try:
+                while self._more:
                     self._pieces.append(await self._next_piece())
-                else:
-                    self._whole = b"".join(self._pieces)
+            finally:
+                self._reading = False
+                if self._turn is not None:
+                    self._turn.set_result(None)
+                    self._turn = None
+            self._whole = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         return self._whole
 
     async def settle(self) -> None:
@@ -146,7 +171,7 @@ class Body:
         Raises:
             HTTPError: As :meth:`chunks`.
         """
-        if not self._streamed and has_body(self._scope):
+        if self._expected and not self._streamed:
             await self.read()
 
     async def replay(self) -> Message:
@@ -177,6 +202,14 @@ class Body:
             HTTPError: 413 for too many fields, or one that is too large, and as :meth:`chunks`.
         """
         data = await self.read()
+        size, limits = len(data), self._limits
+        if (
+            size <= _SMALL
+            and size <= (limits.parts or size)
+            and size <= (limits.field or size)
+            and data.isascii()
+        ):
+            return parse_pairs(data.decode())  # it breaks no limit, whatever is in it
         check_limit(data.count(b"&") + 1, self._limits.parts, "the form has more fields")
         fields: dict[str, list[str]] = {}
         for number, pair in enumerate(data.split(b"&")):
@@ -208,9 +241,32 @@ def _slice_end(text: bytes) -> int:
     return _SLICE if escape < 0 else escape
 
 
-def media_type(scope: Scope) -> tuple[str, str]:
+def _number(length: bytes) -> int:
+    if not length.isdigit() or len(length) > 20:
+        raise HTTPError(400, "Content-Length is not a number")
+    return int(length)
+
+
+def parse_pairs(text: str) -> dict[str, list[str]]:
+    """``a=1&b=2`` as a dict: every value of each name, blank ones too."""
+    fields: dict[str, list[str]] = {}
+    escaped = "%" in text or "+" in text
+    for pair in text.split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            if escaped:
+                name, value = unquote_plus(name), unquote_plus(value)
+            if name in fields:
+                fields[name].append(value)
+            else:
+                fields[name] = [value]
+    return fields
+
+
+@lru_cache(128)
+def media_type(content_type: bytes) -> tuple[str, str]:
     """The media type of a body in lower case, and its parameters as they were sent."""
-    kind, _, parameters = (find_header(scope, b"content-type") or b"").decode("latin-1").partition(";")
+    kind, _, parameters = content_type.decode("latin-1").partition(";")
     return kind.strip().lower(), parameters.strip()
 
 
@@ -219,8 +275,8 @@ def is_json(kind: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-def has_body(scope: Scope) -> bool:
+def has_body(method: str, fields: Mapping[bytes, bytes]) -> bool:
     """Whether a request comes with a body (RFC 9112, section 6.3; HTTP/2 needs neither field)."""
-    if scope["method"] in ("GET", "HEAD") and find_header(scope, b"transfer-encoding") is None:
-        return (find_header(scope, b"content-length") or b"0") != b"0"
-    return True
+    if method not in ("GET", "HEAD") or b"transfer-encoding" in fields:
+        return True
+    return fields.get(b"content-length", b"0") != b"0"

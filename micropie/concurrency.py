@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+import types
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -22,6 +23,37 @@ def this_task() -> asyncio.Task[Any]:
     if task is None:
         raise RuntimeError("this needs an asyncio task")
     return task
+
+
+def task_that_awaits(awaited: object) -> asyncio.Task[Any] | None:
+    """The task that waits in a coroutine, wherever in its chain of awaits; None if it cannot be told.
+
+    It looks at all tasks of the loop, so it is for what happens rarely.
+    """
+    for task in asyncio.all_tasks():
+        step: object = task.get_coro()
+        while step is not None and step is not awaited:
+            step = getattr(step, "cr_await", None)
+        if step is awaited:
+            return task
+    return None
+
+
+@types.coroutine
+def resumed(coroutine: Coroutine[Any, Any, T], future: Any) -> Generator[Any, Any, T]:
+    """Go on with a coroutine that was begun, by ``send(None)``, and waits for a future."""
+    while True:
+        try:
+            value = yield future
+        except BaseException as error:
+            proceed = partial(coroutine.throw, error)
+        else:
+            proceed = partial(coroutine.send, value)
+        try:
+            future = proceed()
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 @asynccontextmanager
@@ -53,7 +85,7 @@ async def leave_when(event: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIte
         if fired:  # whatever the block made of the cancellation
             task.uncancel()
         watcher.cancel()
-        await asyncio.wait([watcher])
+        await uninterrupted(all_done([watcher]))
         error = None if watcher.cancelled() else watcher.exception()
     if error is not None:
         raise error

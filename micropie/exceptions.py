@@ -59,8 +59,9 @@ class ConnectionClosed(Exception):
         reason: The reason in the close frame, at most 123 bytes of UTF-8.
     """
 
+    __slots__ = ("code", "reason")
+
     def __init__(self, code: int = 1005, reason: str = "") -> None:
-        super().__init__(code, reason)
         self.code = code
         self.reason = reason
 

@@ -26,6 +26,8 @@ def encode_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
         ValueError: If a name is not a token (RFC 9110, section 5.1) or a value has control characters
             or characters outside latin-1, so that no input can add a field of its own.
     """
+    if not headers:
+        return []
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     return [_encode_header(name, value) for name, value in pairs]
 
@@ -59,6 +61,11 @@ def decode_headers(scope: Scope) -> dict[str, str]:
             value = decoded[name] + ("; " if name == "cookie" else ", ") + value
         decoded[name] = value
     return decoded
+
+
+def cookie_header(scope: Scope) -> str:
+    """All cookies in one line: HTTP/2 may split them over several fields (RFC 9113, section 8.2.3)."""
+    return "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie")
 
 
 def parse_cookies(header: str) -> dict[str, str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
+from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from .concurrency import is_ordinary, leave_when, uninterrupted
@@ -15,17 +18,19 @@ from .origins import check_host
 from .requests import Request, current_request
 from .responses import (
     NO_BODY,
+    PLAIN,
     TEXT,
     Answer,
     Stream,
     answer,
     encode_answer,
     encode_chunk,
+    encode_plain,
     error_answer,
     field_list,
     header_list,
 )
-from .routing import Handler, split_path
+from .routing import Handler
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .visits import load_session, save_before_answer
 
@@ -35,272 +40,289 @@ if TYPE_CHECKING:
 logger = logging.getLogger("micropie")
 
 
-async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request.  No error leaves this function, only a cancellation."""
-    request = Request(app, scope, receive)
+async def serve_http(  # noqa: C901  # one straight line, and each step in it is one that most requests skip
+    app: App, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer a request, or have a mounted app answer it.  Only a cancellation leaves this function.
+
+    Its way: session loaded, hooks, handler, hooks, session saved, answer.
+    """
+    request = Request(app, scope, receive, send)
     token = current_request.set(request)
-    exchange = Exchange(app, request, receive, send)
+    result: Any = None
     try:
-        await exchange.run()
-    except OSError:  # a handler's own is answered in run(), so this is send()'s word for "the client left"
+        try:
+            if app._allowed_hosts:
+                check_host(scope, app._allowed_hosts)
+            fields = dict(scope["headers"])  # far cheaper than to look for one after the other
+            if b"cookie" in fields or "session" in scope:
+                await load_session(request)
+            if app.middlewares or app._mounts:
+                result = await _prepare(request, fields)
+            elif scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
+                await request._read_body(fields)
+            if result is None and not request._started:
+                handler, exact = app._http_routes.find(request, request._route_handler)
+                if handler.simple and not request._segments and request._form is None:
+                    result = await handler.call()
+                elif handler.direct and request._form is None:
+                    result = await handler.start(request, exact)
+                else:
+                    result = await _call(request, handler, exact)
+                if type(result) in PLAIN and not request._entered and not request._has_cookies:
+                    result = encode_plain(result)
+                else:
+                    result = await _examine(request, handler, result)
+        except BaseException as error:
+            result = await _failure(request, error)
+        if isinstance(result, Answer):
+            await _send_answer(request, await _after_hooks(request, result))
+        elif result is not None:
+            headers, body = result
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    except OSError:  # a handler's own is answered, so this is send()'s word for "the client left"
         logger.debug("the client of %s has left", request.path, exc_info=True)
     finally:
         try:
-            if exchange.has_loose_ends:
-                await uninterrupted(exchange.close())
+            if request._stream is not None or request._form is not None:
+                await uninterrupted(_close(request))
         finally:
             current_request.reset(token)
 
 
-class Exchange:
-    """A request on its way: session loaded, hooks, handler, hooks, session saved, answer."""
+async def _failure(request: Request, error: BaseException) -> Answer | None:
+    """The answer to an error; None if a mounted app had begun to answer."""
+    if not is_ordinary(error):
+        await _after_hooks(request, Answer(500, ""))
+        raise error
+    if request._started:
+        logger.error("the app mounted for %s failed while it was answering", request.path, exc_info=error)
+        return None
+    return await _error(request, error)
 
-    __slots__ = ("_app", "_entered", "_gone", "_receive", "_request", "_send", "_started", "_stream")
 
-    def __init__(self, app: App, request: Request, receive: Receive, send: Send) -> None:
-        self._app = app
-        self._request = request
-        self._receive = receive
-        self._send = send
-        # The middlewares whose before hook returned None, and whose after hook is still to run.
-        self._entered: list[HttpMiddleware] = []
-        self._gone = False
-        self._started = False
-        self._stream: Stream | None = None
-
-    async def run(self) -> None:
-        """Answer the request, or have a mounted app answer it."""
+async def _close(request: Request) -> None:
+    """Run the ``finally`` of a generator that the handler returned, and read the body no further."""
+    if request._form is not None:
+        await request._form.close()
+    if request._stream is not None:
         try:
-            result = await self._result()
+            await request._stream.aclose()
+        except Exception:
+            logger.exception("error at the end of the stream for %s", request.path)
+
+
+async def _prepare(request: Request, fields: Mapping[bytes, bytes]) -> Answer | None:
+    """Run the hooks and read the body; an early answer of a hook, or what a mounted app sends, is the answer."""
+    app = request._app
+    early = await _on_headers(request)
+    if early is not None:
+        return early
+    if find_mount(app._mounts, request) is None:
+        await request._read_body(fields)
+    early = await _before_hooks(request)
+    if early is not None:
+        return early
+    mounted = find_mount(app._mounts, request)
+    if mounted is not None:
+        await _pass_on(request, *mounted)
+    return None
+
+
+async def _call(request: Request, handler: Handler, exact: bool) -> Any:
+    """Call a handler that takes more than its arguments: a method, a thread, or a form that is still coming in."""
+    if handler.allowed is not None and request.method not in handler.allowed:
+        raise HTTPError(405, headers=[("Allow", ", ".join(sorted(handler.allowed)))])
+    if request._form is not None:
+        await request._form.wait_for(handler.plan.wanted(request.path_params, request))
+    if handler.blocks:
+        arguments, keywords = handler.plan.bind(request.path_params, request, exact)
+        result = await request._app._pool.run(partial(handler.call, *arguments, **keywords))
+    else:
+        result = handler.start(request, exact)
+    return await result if isawaitable(result) else result
+
+
+async def _examine(request: Request, handler: Handler, result: Any) -> Answer:
+    """The answer that a handler's result is; a stream is begun."""
+    if result is None and not handler.may_return_none:
+        handler.may_return_none = True
+        logger.warning("%s returned None, sent as 204 No Content; say so with '-> None'", handler.name)
+    found = answer(result)
+    if isinstance(found.body, (str, bytes)):
+        return found
+    request._stream = Stream(found.body, request._app._pool)
+    await request._body.settle()
+    async with leave_when(partial(_client_left, request)):
+        await request._stream.fetch_first()
+    return found._replace(body=request._stream)
+
+
+# --- hooks -----------------------------------------------------------------------------------------------
+
+
+async def _on_headers(request: Request) -> Answer | None:
+    for middleware in request._app.middlewares:
+        hook = getattr(middleware, "on_headers", None)  # optional, also for one that is no HttpMiddleware
+        early = None if hook is None else short_circuit(await hook(request), hook)
+        if early is not None:
+            return _early_answer(early)
+    return None
+
+
+async def _before_hooks(request: Request) -> Answer | None:
+    request._entered = []
+    for middleware in request._app.middlewares:
+        hook = middleware.before_request
+        early = short_circuit(await hook(request), hook)
+        if early is not None:
+            return _early_answer(early)
+        request._entered.append(middleware)
+    return None
+
+
+async def _after_hooks(request: Request, result: Answer) -> Answer:
+    while request._entered:
+        try:
+            result = await _after_hook(request, request._entered.pop(), result)
         except BaseException as error:
             if not is_ordinary(error):
-                await self._after_hooks(Answer(500, ""))
+                await _after_hooks(request, result)
                 raise
-            if self._started:
-                logger.exception("the app mounted for %s failed while it was answering", self._request.path)
-                return
-            result = await self._error(error)
-        if result is not None:
-            await self._send_answer(await self._after_hooks(result))
+            result = await _error(request, error)
+    return result
 
-    @property
-    def has_loose_ends(self) -> bool:
-        """Whether a stream or an upload is to be closed."""
-        return self._stream is not None or self._request._form is not None
 
-    async def close(self) -> None:
-        """Run the ``finally`` of a generator that the handler returned, and read the body no further."""
-        if self._request._form is not None:
-            await self._request._form.close()
-        if self._stream is not None:
+async def _after_hook(request: Request, middleware: HttpMiddleware, result: Answer) -> Answer:
+    hook = middleware.after_request
+    headers = field_list(result.headers)
+    changes = short_circuit(await hook(request, result.status, result.body, headers), hook) or {}
+    status, body = changes.get("status_code", result.status), changes.get("body", result.body)
+    changed = answer((status, body, changes.get("headers", headers)))
+    if isinstance(body, (dict, list)):
+        return changed
+    # Other headers or an edited text do not turn JSON, or the text of an error, into HTML.
+    return changed._replace(default_type=result.default_type)
+
+
+# --- the handler -----------------------------------------------------------------------------------------
+
+
+async def _error(request: Request, error: BaseException) -> Answer:
+    """The page for an error.  What a handler changed in the session before an unexpected one is dropped."""
+    error = the_one(error)
+    if isinstance(error, MultipartFileError) and isinstance(error.cause, HTTPError):
+        error = error.cause
+    if isinstance(error, HTTPError):
+        return await error_page(request._app, error)
+    if request._view is not None:
+        request._view.discard()
+    logger.error("error while answering %s", request.path, exc_info=error)
+    if request._app.debug:
+        return Answer(500, "".join(traceback.format_exception(error)), default_type=TEXT)
+    return await error_page(request._app, HTTPError(500))
+
+
+# --- a mounted app ---------------------------------------------------------------------------------------
+
+
+async def _pass_on(request: Request, child: ASGIApp, scope: Scope) -> None:
+    replaced = False
+
+    async def send(message: Message) -> None:
+        nonlocal replaced
+        if message["type"] == "http.response.start" and not request._started:
+            replaced = await _join(request, message)
+        elif not replaced:
+            await request._send(message)
+
+    await child(scope, request._body.replay, send)
+    if not request._started:
+        raise RuntimeError(f"the app mounted for {request.path} sent no answer")
+
+
+async def _join(request: Request, start: Message) -> bool:
+    """Start a mounted app's answer: our after hooks have their say, and our session is saved.
+
+    Returns:
+        Whether a hook put an answer of its own in the place of the child's.
+    """
+    fields = [(name.lower(), value) for name, value in start.get("headers", ())]
+    if request._entered:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+        result = await _after_hooks(request, Answer(start["status"], b"", headers))
+        if result.body != b"":
+            # The child's length is not that of what replaces its body.
+            headers = [field for field in header_list(result) if field[0].lower() != "content-length"]
+            await _send_answer(request, result._replace(headers=headers))
+            return True
+        start = {**start, "status": result.status}
+        fields = encode_headers(header_list(result))
+    fields += encode_headers(await save_before_answer(request))
+    request._started = True
+    await request._send({**start, "headers": fields})
+    return False
+
+
+# --- the answer ------------------------------------------------------------------------------------------
+
+
+async def _send_answer(request: Request, result: Answer) -> None:
+    try:
+        headers, body = encode_answer(result)
+        if request._has_cookies:
+            headers += encode_headers(await save_before_answer(request))
+    except Exception as error:
+        result = await _error(request, error)
+        headers, body = encode_answer(result)
+    request._started = True
+    await request._send({"type": "http.response.start", "status": result.status, "headers": headers})
+    if body is None:
+        await _send_stream(request, result)
+    else:
+        body = b"" if request.scope["method"] == "HEAD" else body
+        await request._send({"type": "http.response.body", "body": body})
+
+
+async def _send_stream(request: Request, result: Answer) -> None:
+    """Send the chunks until the stream ends or the client goes away.
+
+    After an error the body is left without an end, which tells the client that it is not whole.
+    """
+    request._seal()
+    inner, outer = request._stream, result.body
+    if outer is not inner:  # a hook has put its own around the handler's
+        outer = request._stream = Stream(outer, request._app._pool)
+    try:
+        if request.method != "HEAD" and result.status not in NO_BODY:
+            async with leave_when(partial(_client_left, request)):
+                async for chunk in outer:
+                    await request._send(
+                        {"type": "http.response.body", "body": encode_chunk(chunk), "more_body": True}
+                    )
+        await request.save_session()
+        if request._view is not None and request._view.unstorable:
+            logger.warning("a session cannot begin in a stream, so that of %s is lost", request.path)
+    except BaseException as error:
+        if not is_ordinary(error):
+            raise
+        logger.exception("error in the stream for %s", request.path)
+        return
+    finally:
+        if outer is not inner and inner is not None:
             try:
-                await self._stream.aclose()
-            except Exception:
-                logger.exception("error at the end of the stream for %s", self._request.path)
+                await _close(request)
+            finally:
+                request._stream = inner
+    await request._send({"type": "http.response.body", "body": b""})
 
-    async def _result(self) -> Answer | None:
-        """The answer; None if a mounted app has sent it."""
-        app, request = self._app, self._request
-        if app._allowed_hosts:
-            check_host(request.scope, app._allowed_hosts)
-        await load_session(request)
-        early = await self._on_headers()
-        if early is not None:
-            return early
-        mounted = find_mount(app._mounts, request)
-        if mounted is None:
-            await request._read_body()
-        early = await self._before_hooks()
-        if early is not None:
-            return early
-        mounted = find_mount(app._mounts, request)
-        if mounted is not None:
-            await self._pass_on(*mounted)
-            return None
-        return await self._call(*self._find_handler())
 
-    # --- hooks ----------------------------------------------------------------------------------------
-
-    async def _on_headers(self) -> Answer | None:
-        for middleware in self._app.middlewares:
-            hook = getattr(middleware, "on_headers", None)  # optional, also for one that is no HttpMiddleware
-            early = None if hook is None else short_circuit(await hook(self._request), hook)
-            if early is not None:
-                return _early_answer(early)
-        return None
-
-    async def _before_hooks(self) -> Answer | None:
-        for middleware in self._app.middlewares:
-            hook = middleware.before_request
-            early = short_circuit(await hook(self._request), hook)
-            if early is not None:
-                return _early_answer(early)
-            self._entered.append(middleware)
-        return None
-
-    async def _after_hooks(self, result: Answer) -> Answer:
-        while self._entered:
-            try:
-                result = await self._after_hook(self._entered.pop(), result)
-            except Exception as error:
-                result = await self._error(error)
-            except BaseException:
-                await self._after_hooks(result)
-                raise
-        return result
-
-    async def _after_hook(self, middleware: HttpMiddleware, result: Answer) -> Answer:
-        hook = middleware.after_request
-        headers = field_list(result.headers)
-        changes = short_circuit(await hook(self._request, result.status, result.body, headers), hook) or {}
-        status, body = changes.get("status_code", result.status), changes.get("body", result.body)
-        changed = answer((status, body, changes.get("headers", headers)))
-        if isinstance(body, (dict, list)):
-            return changed
-        # Other headers or an edited text do not turn JSON, or the text of an error, into HTML.
-        return changed._replace(default_type=result.default_type)
-
-    # --- the handler ----------------------------------------------------------------------------------
-
-    def _find_handler(self) -> tuple[Handler, bool]:
-        """The handler, and whether all path segments have to fit its parameters."""
-        request, routes = self._request, self._app._routes
-        segments = split_path(request.scope)
-        if request._route_handler is not None:
-            request.path_params = request.path_params or segments[1:]
-            return routes.chosen(request._route_handler, websocket=False), False
-        name = segments[0] if segments else "index"
-        if name.startswith(("_", "ws_")):
-            raise HTTPError(404)  # not for index either
-        handler = routes.http(name)
-        request.path_params = segments[1:]
-        if handler is None:
-            handler = routes.http("index")
-            request.path_params = segments
-            if handler is None or not handler.plan.takes_segments:
-                raise HTTPError(404)
-        return handler, True
-
-    async def _call(self, handler: Handler, exact: bool) -> Answer:
-        request = self._request
-        if handler.allowed is not None and request.method not in handler.allowed:
-            raise HTTPError(405, headers=[("Allow", ", ".join(sorted(handler.allowed)))])
-        if request._form is not None:
-            await request._form.wait_for(handler.plan.wanted(request.path_params, request))
-        arguments, keywords = handler.plan.bind(request.path_params, request, exact)
-        result = await handler.run(self._app._pool, arguments, keywords)
-        if result is None and not handler.may_return_none:
-            handler.may_return_none = True
-            logger.warning("%s returned None, sent as 204 No Content; say so with '-> None'", handler.name)
-        found = answer(result)
-        if isinstance(found.body, (str, bytes)):
-            return found
-        self._stream = Stream(found.body, self._app._pool)
-        await request._body.settle()
-        async with leave_when(self._client_left):
-            await self._stream.fetch_first()
-        return found._replace(body=self._stream)
-
-    async def _error(self, error: BaseException) -> Answer:
-        """The page for an error.  What a handler changed in the session before an unexpected one is dropped."""
-        error = the_one(error)
-        if isinstance(error, MultipartFileError) and isinstance(error.cause, HTTPError):
-            error = error.cause
-        if isinstance(error, HTTPError):
-            return await error_page(self._app, error)
-        self._request._session.discard()
-        logger.error("error while answering %s", self._request.path, exc_info=error)
-        if self._app.debug:
-            return Answer(500, "".join(traceback.format_exception(error)), default_type=TEXT)
-        return await error_page(self._app, HTTPError(500))
-
-    # --- a mounted app --------------------------------------------------------------------------------
-
-    async def _pass_on(self, child: ASGIApp, scope: Scope) -> None:
-        replaced = False
-
-        async def send(message: Message) -> None:
-            nonlocal replaced
-            if message["type"] == "http.response.start" and not self._started:
-                replaced = await self._join(message)
-            elif not replaced:
-                await self._send(message)
-
-        await child(scope, self._request._body.replay, send)
-        if not self._started:
-            raise RuntimeError(f"the app mounted for {self._request.path} sent no answer")
-
-    async def _join(self, start: Message) -> bool:
-        """Start a mounted app's answer: our after hooks have their say, and our session is saved.
-
-        Returns:
-            Whether a hook put an answer of its own in the place of the child's.
-        """
-        fields = [(name.lower(), value) for name, value in start.get("headers", ())]
-        if self._entered:
-            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-            result = await self._after_hooks(Answer(start["status"], b"", headers))
-            if result.body != b"":
-                await self._send_answer(result)
-                return True
-            start = {**start, "status": result.status}
-            fields = encode_headers(header_list(result))
-        fields += encode_headers(await save_before_answer(self._request))
-        self._started = True
-        await self._send({**start, "headers": fields})
-        return False
-
-    # --- the answer -----------------------------------------------------------------------------------
-
-    async def _send_answer(self, result: Answer) -> None:
-        try:
-            headers, body = encode_answer(result)
-            headers += encode_headers(await save_before_answer(self._request))
-        except Exception as error:
-            result = await self._error(error)
-            headers, body = encode_answer(result)
-        self._started = True
-        await self._send({"type": "http.response.start", "status": result.status, "headers": headers})
-        if body is None:
-            await self._send_stream(result)
-        else:
-            body = b"" if self._request.method == "HEAD" else body
-            await self._send({"type": "http.response.body", "body": body})
-
-    async def _send_stream(self, result: Answer) -> None:
-        """Send the chunks until the stream ends or the client goes away.
-
-        After an error the body is left without an end, which tells the client that it is not whole.
-        """
-        inner, outer = self._stream, result.body
-        if outer is not inner:  # a hook has put its own around the handler's
-            outer = self._stream = Stream(outer, self._app._pool)
-        try:
-            if self._request.method != "HEAD" and result.status not in NO_BODY:
-                async with leave_when(self._client_left):
-                    async for chunk in outer:
-                        await self._send(
-                            {"type": "http.response.body", "body": encode_chunk(chunk), "more_body": True}
-                        )
-            await self._request.save_session()
-            if self._request._session.unstorable:
-                logger.warning(
-                    "a session cannot begin in a stream, so that of %s is lost", self._request.path
-                )
-        except Exception:
-            logger.exception("error in the stream for %s", self._request.path)
-            return
-        finally:
-            if outer is not inner and inner is not None:
-                await self.close()
-                self._stream = inner
-        await self._send({"type": "http.response.body", "body": b""})
-
-    async def _client_left(self) -> None:
-        if self._request._form is not None:
-            await self._request._form.ended()
-        while not self._gone:
-            self._gone = (await self._receive())["type"] == "http.disconnect"
+async def _client_left(request: Request) -> None:
+    if request._form is not None:
+        await request._form.ended()
+    while not request._gone:
+        request._gone = (await request._receive())["type"] == "http.disconnect"
 
 
 def _early_answer(early: dict[str, Any]) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from .concurrency import all_done, uninterrupted
 from .exceptions import ConnectionClosed
-from .wire import State, Wire
+from .wire import CONNECTING, OPEN, Wire
 
 Jobs: TypeAlias = tuple[Coroutine[Any, Any, Any], ...]
 
@@ -17,7 +17,7 @@ async def run_jobs(wire: Wire, jobs: Jobs) -> None:
     """Run jobs until one of them ends or the client goes; see :meth:`~micropie.WebSocket.run`."""
     _check(wire, jobs)
     tasks = [asyncio.create_task(job) for job in jobs]
-    everything = [*tasks, asyncio.create_task(wire.departure())]
+    everything = [*tasks, asyncio.create_task(wire._departure())]
     try:
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -30,14 +30,14 @@ async def run_jobs(wire: Wire, jobs: Jobs) -> None:
         if not isinstance(error, ConnectionClosed):
             raise error
     if not any(task in tasks and task.exception() is None for task in ended):
-        wire.expect(State.OPEN)
+        wire._expect(OPEN)
         for error in errors:  # another WebSocket's, to which a job has sent
             raise error
 
 
 def _check(wire: Wire, jobs: Jobs) -> None:
     wrong = [job for job in jobs if not asyncio.iscoroutine(job)]
-    if jobs and not wrong and wire.state is not State.CONNECTING:
+    if jobs and not wrong and wire._state is not CONNECTING:
         return
     for job in jobs:
         if asyncio.iscoroutine(job):
@@ -46,4 +46,4 @@ def _check(wire: Wire, jobs: Jobs) -> None:
         raise TypeError(f"run() takes coroutines, such as reader(), not {wrong[0]!r}")
     if not jobs:
         raise ValueError("run() needs at least one coroutine")
-    wire.expect(State.OPEN)
+    wire._expect(OPEN)

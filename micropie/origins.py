@@ -18,6 +18,8 @@ from .types import Scope
 
 logger = logging.getLogger("micropie")
 
+_HELP = "if it is yours, have the proxy pass Host on, or add it to allowed_origins"
+
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _ONE_HOST = {"localhost", "127.0.0.1", "[::1]"}
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^/:@?#\[\]\s]+)(?::([0-9]{1,5}))?").fullmatch
@@ -38,19 +40,17 @@ def check_origin(scope: Scope, allowed: Collection[str]) -> None:
     Raises:
         HTTPError: 403, and one line in the log that names the setting.
     """
-    raw = find_header(scope, b"origin")
-    if raw is None or "*" in allowed:
+    origins = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"origin"]
+    if not origins or "*" in allowed:
         return
-    scheme, _, authority = raw.partition(b"://")
-    if authority and scheme in (b"http", b"https") and authority == find_header(scope, b"host"):
-        return  # nearly every handshake
-    origin = raw.decode("latin-1").lower()
+    origin = ", ".join(origins)  # no browser sends two, and together they are nobody's
     if origin in allowed or any(same_host(origin, host) for host in _own_hosts(scope)):
         return
     logger.warning(
-        "refused a WebSocket from a foreign origin: Origin %r, Host %r; if it is yours, add it to allowed_origins",
+        "refused a WebSocket from a foreign origin: Origin %r, Host %r; %s",
         origin,
         (find_header(scope, b"host") or b"").decode("latin-1"),
+        "a page without an origin cannot be let in" if origin == "null" else _HELP,
     )
     raise HTTPError(403, "this origin may not open a WebSocket here")
 

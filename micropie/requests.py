@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-from urllib.parse import parse_qs
 
-from .bodies import Body, has_body, is_json, media_type
+from .bodies import Body, has_body, is_json, media_type, parse_pairs
 from .exceptions import HTTPError
-from .headers import SameSite, decode_headers, format_cookie, parse_cookies
+from .headers import SameSite, cookie_header, decode_headers, format_cookie, parse_cookies
 from .origins import is_local
 from .sessions import SessionView
-from .types import ASGIApp, Receive, Scope
+from .types import ASGIApp, Receive, Scope, Send
 from .uploads import MultipartForm
 
 if TYPE_CHECKING:
     from .app import App
+    from .responses import Stream
 
 __all__ = ["Request", "WebSocketRequest", "current_request"]
 
@@ -47,28 +47,26 @@ class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
     def __get__(self, instance: object | None, owner: type) -> lazy[T] | T:
         if instance is None:
             return self
-        value = instance.__dict__[self._name] = self._compute(instance)
+        value = self._compute(instance)
+        setattr(instance, self._name, value)
         return value
 
 
 class Request:
     """One HTTP request.  What nobody looks at is not computed."""
 
-    #: The ASGI scope, as the server gave it.
-    scope: Scope
-    #: The HTTP method, in upper case; empty for a WebSocket.
-    method: str
-    #: The path, decoded, with the root path.
-    path: str
-    #: The path segments after the one that named the handler.
-    path_params: list[str]
-    #: The fields of a form: every value of each name.
-    body_params: dict[str, list[str]]
-    #: The value of a JSON body; an empty dict if there is none.
-    get_json: Any
-    #: The uploaded files by field name, the first of each: dicts with ``filename``, ``content_type`` and
-    #: ``content``, a bounded :class:`asyncio.Queue` of ``bytes`` that ends with None.
-    files: dict[str, dict[str, Any]]
+    # What every request has; what only some have goes into a dict, which an idle WebSocket does without.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_app",
+        "_query",
+        "_receive",
+        "_sealed",
+        "_segments",
+        "_send",
+        "scope",
+    )
 
     # A middleware may choose the handler, by name, or a whole other app.
     _route_handler: str | None = None
@@ -77,41 +75,118 @@ class Request:
     _subapp_path: str = "/"
     _subapp_mount_path: str = ""
 
-    def __init__(self, app: App, scope: Scope, receive: Receive) -> None:
+    # None until there is a session cookie, or somebody looks at the session.
+    _view: SessionView | None = None
+    # Whether the answer may have to carry a cookie.
+    _has_cookies = False
+    # The body, once somebody asks for it, and the form that is in it.
+    _opened: Body | None = None
+    _form: MultipartForm | None = None
+
+    # How far its answer is: the middlewares whose before hook returned None, and whose after hook is still to
+    # run; the stream that it is; whether it has begun, and whether the client has left meanwhile.
+    _entered: list[Any] | None = None
+    _stream: Stream | None = None
+    _started = False
+    _gone = False
+
+    def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         self._app = app
-        # An app that a middleware chose works on the session of the app that chose it.
-        outer: SessionView | None = scope.get(SESSION_KEY)
-        self._session = outer or SessionView(app.session_backend, app.session_timeout)
-        self._owns_session = outer is None
-        self.scope = scope
-        self.method = scope.get("method", "")
-        self.path = scope["path"]
-        self.path_params = []
-        self.body_params = {}
-        self.get_json = {}
-        self.files = {}
-        self._body = Body(scope, receive, app._limits)
-        self._form: MultipartForm | None = None
-        self._new_cookies: list[str] = []
+        self._receive = receive
+        self._send = send
+        #: The ASGI scope, as the server gave it.
+        self.scope: Scope = scope
+        self._segments: list[str] | None = None
+        self._query: dict[str, list[str]] | None = None
+        # Whether it is too late to tell the client of a session.
+        self._sealed = False
+
+    @property
+    def path_params(self) -> list[str]:
+        """The path segments after the one that named the handler."""
+        if self._segments is None:
+            self._segments = []
+        return self._segments
+
+    @path_params.setter
+    def path_params(self, segments: list[str]) -> None:
+        self._segments = segments
+
+    @lazy
+    def method(self) -> str:
+        """The HTTP method, in upper case; empty for a WebSocket."""
+        method: str = self.scope.get("method", "")
+        return method
+
+    @lazy
+    def path(self) -> str:
+        """The path, decoded, with the root path."""
+        path: str = self.scope["path"]
+        return path
+
+    @lazy
+    def body_params(self) -> dict[str, list[str]]:
+        """The fields of a form: every value of each name."""
+        return {}
+
+    @lazy
+    def get_json(self) -> Any:
+        """The value of a JSON body; an empty dict if there is none."""
+        return {}
+
+    @lazy
+    def files(self) -> dict[str, dict[str, Any]]:
+        """The uploaded files by field name, the first of each.
+
+        Each is a dict with ``filename``, ``content_type`` and ``content``, a bounded :class:`asyncio.Queue`
+        of ``bytes`` that ends with None.
+        """
+        return {}
 
     @lazy
     def headers(self) -> dict[str, str]:
         """The header fields, names in lower case; repeated ones are joined by commas."""
         return decode_headers(self.scope)
 
-    @lazy
+    @property
     def query_params(self) -> dict[str, list[str]]:
         """The query string: every value of each name, blank ones too.
 
         Raises:
             HTTPError: 400 for more than 1,000 parameters.
         """
-        return parse_query(self.scope.get("query_string", b""))
+        if self._query is None:
+            self._query = parse_query(self.scope.get("query_string", b""))
+        return self._query
+
+    @query_params.setter
+    def query_params(self, values: dict[str, list[str]]) -> None:
+        self._query = values
 
     @lazy
     def cookies(self) -> dict[str, str]:
         """The cookies by name."""
-        return parse_cookies(self.headers.get("cookie", ""))
+        return parse_cookies(cookie_header(self.scope))
+
+    @property
+    def _body(self) -> Body:
+        if self._opened is None:
+            fields = dict(self.scope["headers"])
+            length, expected = fields.get(b"content-length"), has_body(self.method, fields)
+            self._opened = Body(self._receive, self._app._limits, length, expected)
+        return self._opened
+
+    @lazy
+    def _new_cookies(self) -> list[str]:
+        return []
+
+    @property
+    def _session(self) -> SessionView:
+        if self._view is None:
+            self._has_cookies = True
+            self._view = SessionView(self._app, self.scope)
+            self._view.sealed = self._sealed
+        return self._view
 
     @property
     def session(self) -> dict[str, Any]:
@@ -124,6 +199,8 @@ class Request:
 
     @session.setter
     def session(self, data: dict[str, Any]) -> None:
+        if not isinstance(data, dict):
+            raise TypeError(f"the session is a dict, and {{}} logs out; not {data!r}")
         self._session.replace(data)
 
     def regenerate_session(self) -> None:
@@ -144,7 +221,13 @@ class Request:
 
         A session that is new is stored with the answer, since only that can tell the client its id.
         """
-        await self._session.save(None)
+        if self._view is not None:
+            await self._view.save(None)
+
+    def _seal(self) -> None:
+        self._sealed = True
+        if self._view is not None:
+            self._view.sealed = True
 
     def query(self, name: str, default: str | None = None) -> str | None:
         """The first value of a query parameter.
@@ -216,6 +299,7 @@ class Request:
             ValueError: If a part has characters that a cookie cannot hold.
         """
         secure = not is_local(self.scope) if secure is None else secure
+        self._has_cookies = True
         self._new_cookies.append(
             format_cookie(
                 name,
@@ -236,26 +320,36 @@ class Request:
 
     # --- the body -------------------------------------------------------------------------------------
 
-    async def _read_body(self) -> None:
-        """Read a body that the media type says how to read; a multipart form is read while it comes in."""
-        if not has_body(self.scope):
+    async def _read_body(self, fields: Mapping[bytes, bytes]) -> None:
+        """Read a body that the media type says how to read; a multipart form is read while it comes in.
+
+        Args:
+            fields: The header fields.
+        """
+        if self.scope["method"] in ("GET", "HEAD") and not has_body(self.method, fields):
             return
-        kind, parameters = media_type(self.scope)
-        if is_json(kind):
-            self.get_json = await self._body.read_json()
-        elif kind == "application/x-www-form-urlencoded":
-            self.body_params = await self._body.read_form()
+        body = self._opened
+        if body is None:
+            body = self._opened = Body(self._receive, self._app._limits, fields.get(b"content-length"))
+        kind, parameters = media_type(fields.get(b"content-type", b""))
+        if kind == "application/x-www-form-urlencoded":
+            self.body_params = await body.read_form()
+        elif is_json(kind):
+            self.get_json = await body.read_json()
         elif kind == "multipart/form-data":
-            self._form = MultipartForm(self._body, parameters, self._app._limits)
+            self._form = MultipartForm(body, parameters, self._app._limits)
             self.body_params, self.files = self._form.fields, self._form.files
 
     def _body_values(self, name: str) -> list[Any] | None:
-        if name in self.body_params:
-            return self.body_params[name]
-        if isinstance(self.get_json, dict) and name in self.get_json:
-            return [self.get_json[name]]
+        known = self.__dict__  # what neither a body nor a hook has brought need not be made up
+        fields: dict[str, list[Any]] | None = known.get("body_params")
+        if fields and name in fields:
+            return fields[name]
+        value = known.get("get_json")
+        if isinstance(value, dict) and name in value:
+            return [value[name]]
         uploads = self._form.all_files.get(name) if self._form is not None else None
-        return uploads or ([self.files[name]] if name in self.files else None)
+        return uploads or ([self.files[name]] if name in known.get("files", ()) else None)
 
     def _body_names(self) -> list[str]:
         keys = self.get_json if isinstance(self.get_json, dict) else ()
@@ -265,21 +359,20 @@ class Request:
 class WebSocketRequest(Request):
     """The request that opened a WebSocket: its handshake."""
 
+    __slots__ = ()
+
 
 MAX_QUERY_PARAMETERS = 1000
 
 
 def parse_query(raw: bytes) -> dict[str, list[str]]:
-    """A query string or urlencoded body as a dict of lists.
+    """A query string as a dict of lists.
 
     Raises:
         HTTPError: 400 for more than 1,000 parameters.
     """
     if not raw:
         return {}
-    try:
-        return parse_qs(
-            raw.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS
-        )
-    except ValueError:
-        raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters") from None
+    if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
+        raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
+    return parse_pairs(raw.decode(errors="replace"))

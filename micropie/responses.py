@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import AsyncIterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .codec import dump_json
 from .concurrency import Outcome, Pool, reveal
@@ -18,6 +18,10 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
 #: Answers that have no body and no fields that describe one (RFC 9110, sections 15.3.5 and 15.4.5).
 NO_BODY = frozenset((204, 304))
+
+#: What handlers return most of the time: a body and nothing else.
+PLAIN = frozenset((str, bytes, dict, list))
+Encoded: TypeAlias = tuple[RawHeaders, bytes]
 
 
 class Answer(NamedTuple):
@@ -113,6 +117,23 @@ def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
     headers = [field for field in headers if field[0] != b"content-length"]
     headers.append((b"content-length", b"%d" % len(body)))
     return headers, body
+
+
+def encode_plain(result: str | bytes | dict[str, Any] | list[Any]) -> Encoded:
+    """The same for a plain result, which has nothing to be looked at.
+
+    Raises:
+        TypeError: For what JSON cannot hold.
+        ValueError: For NaN and infinities, which JSON does not have.
+    """
+    kind = _HTML
+    if isinstance(result, str):
+        body = result.encode()
+    elif isinstance(result, bytes):
+        body = result
+    else:
+        kind, body = _JSON, dump_json(result).encode()
+    return [kind, (b"content-length", b"%d" % len(body))], body
 
 
 def encode_chunk(chunk: Any) -> bytes:

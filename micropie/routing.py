@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
-from functools import partial
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from .arguments import Plan, signature_of
-from .concurrency import Pool
+from .exceptions import HTTPError
 from .types import Scope
+
+if TYPE_CHECKING:
+    from .requests import Request
 
 __all__ = ["methods"]
 
@@ -59,9 +61,21 @@ class Handler:
         blocks: Whether it may block, so that it has to run in a thread.
         may_return_none: Whether it says so itself, or has been warned of.
         problem: Why it cannot work, in words; None if it can.
+        direct: Whether nothing has to be looked at before it is called and awaited: ``async``, for every method.
+        simple: Whether moreover it takes no arguments.
     """
 
-    __slots__ = ("allowed", "blocks", "call", "may_return_none", "name", "plan", "problem")
+    __slots__ = (
+        "allowed",
+        "blocks",
+        "call",
+        "direct",
+        "may_return_none",
+        "name",
+        "plan",
+        "problem",
+        "simple",
+    )
 
     def __init__(self, name: str, call: Callable[..., Any], *, websocket: bool) -> None:
         inner = inspect.unwrap(call)
@@ -77,14 +91,25 @@ class Handler:
         self.may_return_none = signature_of(inner).return_annotation in (None, "None")
         self.problem = _problem(name, call) if websocket else None
         self.plan = Plan(call, skip=int(websocket))
+        self.direct = inspect.iscoroutinefunction(call) and self.problem is self.allowed is None
+        self.simple = self.direct and self.plan.empty
 
-    async def run(self, pool: Pool, arguments: list[Any], keywords: dict[str, Any]) -> Any:
-        """Call the handler and wait for its result."""
-        if self.blocks:
-            result = await pool.run(partial(self.call, *arguments, **keywords))
-        else:
-            result = self.call(*arguments, **keywords)
-        return await result if inspect.isawaitable(result) else result
+    def start(self, request: Request, exact: bool, *leading: Any) -> Any:
+        """Call the method with its arguments; an async one then waits to be awaited.
+
+        Args:
+            request: Where the arguments come from.
+            exact: Whether all path segments have to fit its parameters.
+            leading: What comes before them.
+
+        Raises:
+            HTTPError: For an argument that is missing or wrong.
+            TypeError: If the method cannot work.
+        """
+        if self.problem is not None:
+            raise TypeError(self.problem)
+        arguments, keywords = self.plan.bind(request._segments or [], request, exact)
+        return self.call(*leading, *arguments, **keywords)
 
 
 def _problem(name: str, call: Callable[..., Any]) -> str | None:
@@ -105,7 +130,7 @@ def _takes_argument(call: Callable[..., Any]) -> bool:
 
 
 class Routes:
-    """The handlers of one app, by method name.
+    """The HTTP handlers of one app, or its WebSocket handlers.
 
     A handler is a function that a subclass of the root class, or a mixin, defines.  What the root class
     itself defines is never one, nor are data, properties, nested classes and instance attributes.
@@ -113,13 +138,20 @@ class Routes:
     Args:
         app: The app.
         root: The class whose own methods are no handlers.
+        websocket: Whether the WebSocket handlers are meant, whose names begin with ``ws_``.
+
+    Raises:
+        TypeError: For a route with a name that an app uses itself.
     """
 
-    def __init__(self, app: object, root: type) -> None:
+    def __init__(self, app: object, root: type, *, websocket: bool = False) -> None:
         self._app = app
         self._root = root
-        self._found: dict[str, Handler] = {}
-        self._chosen: dict[tuple[str, bool], Handler] = {}
+        self._websocket = websocket
+        self._by_name: dict[str, Handler] = {}
+        # Most requests are for a path without arguments: one look says whose it is.
+        self._by_path: dict[str, Handler] = {}
+        self._chosen: dict[str, Handler] = {}
         names = {name for base in type(app).__mro__ if base not in root.__mro__ for name in vars(base)}
         for name in sorted(names & RESERVED):
             if isinstance(inspect.getattr_static(app, name), FunctionType):
@@ -128,36 +160,57 @@ class Routes:
                 )
         for name in sorted(names):
             function = None if name.startswith("_") else self._function(name)
-            if function is not None:
-                self._found[name] = Handler(name, function, websocket=name.startswith("ws_"))
-                self._warn_of(self._found[name].problem)
+            if function is not None and name.startswith("ws_") is websocket:
+                self._add(name.removeprefix("ws_"), Handler(name, function, websocket=websocket))
 
-    def _warn_of(self, problem: str | None) -> None:
-        if problem is not None:
-            logger.warning("%s refuses every client of a WebSocket: %s", type(self._app).__name__, problem)
+    def _add(self, name: str, handler: Handler) -> None:
+        self._by_name[name] = self._by_path["/" + name] = handler
+        if name == "index":
+            self._by_path["/"] = handler
+        if handler.problem is not None:
+            logger.warning(
+                "%s refuses every client of a WebSocket: %s", type(self._app).__name__, handler.problem
+            )
 
-    def http(self, name: str) -> Handler | None:
-        """The HTTP handler for a path segment."""
-        return self._found.get(name)
+    def find(self, request: Request, chosen: str | None) -> tuple[Handler, bool]:
+        """The handler for a request, and whether all path segments have to fit its parameters.
 
-    def websocket(self, name: str) -> Handler | None:
-        """The WebSocket handler for a path segment."""
-        return self._found.get("ws_" + name)
-
-    def chosen(self, name: str, *, websocket: bool) -> Handler:
-        """The handler that a middleware has chosen by its method's name, whatever it begins with.
+        Args:
+            request: The request, which is told its path parameters.
+            chosen: The method's name if a middleware has chosen the handler, whatever it begins with.
 
         Raises:
-            LookupError: If there is none with that name.
+            HTTPError: 404 if there is none.
+            LookupError: If there is none with the chosen name.
         """
-        handler = self._chosen.get((name, websocket))
+        handler = self._by_path.get(request.scope["path"])
+        if handler is not None and chosen is None and not request.scope.get("root_path"):
+            return handler, True
+        segments = split_path(request.scope)
+        if chosen is not None:
+            request._segments = request._segments or segments[1:]
+            return self._chosen.get(chosen) or self._choose(chosen), False
+        handler = self._by_name.get(segments[0] if segments else "index")
         if handler is None:
-            function = self._function(name)
-            if function is None:
-                raise LookupError(
-                    f"a middleware chose the handler {name!r}, which {type(self._app).__name__} lacks"
-                )
-            handler = self._chosen[name, websocket] = Handler(name, function, websocket=websocket)
+            return self._fallback(request, segments), True
+        request._segments = request._segments or segments[1:]
+        return handler, True
+
+    def _fallback(self, request: Request, segments: list[str]) -> Handler:
+        """``index`` gets all segments, if it takes any; but no private name and no WebSocket's leads to it."""
+        index = None if self._websocket else self._by_name.get("index")
+        if index is None or not index.plan.takes_segments or segments[0].startswith(("_", "ws_")):
+            raise HTTPError(404)
+        request._segments = segments
+        return index
+
+    def _choose(self, name: str) -> Handler:
+        function = self._function(name)
+        if function is None:
+            raise LookupError(
+                f"a middleware chose the handler {name!r}, which {type(self._app).__name__} lacks"
+            )
+        handler = self._chosen[name] = Handler(name, function, websocket=self._websocket)
         return handler
 
     def _function(self, name: str) -> Any:
@@ -187,20 +240,27 @@ def split_path(scope: Scope) -> list[str]:
     says the same as ``path``: behind some proxies and mounts it does not.
     """
     path: str = scope["path"]
-    if path == "/":
-        return []
-    if not path.startswith("/"):
-        return [path] if path else []
     raw: bytes = scope.get("raw_path") or b""
     if b"%2" in raw and unquote(raw.decode("latin-1")) == path:
         parts = [unquote(part) for part in raw.decode("latin-1").split("/")]
     else:
         parts = path.split("/")
-    root = (scope.get("root_path") or "").rstrip("/").split("/")
-    del parts[: len(root) if parts[: len(root)] == root else 1]
+    root = scope.get("root_path")
+    if root:
+        _strip_root(parts, root.rstrip("/").split("/"))
+    elif not parts[0]:
+        del parts[0]
     if parts and not parts[-1]:
         parts.pop()
     return parts
+
+
+def _strip_root(parts: list[str], root: list[str]) -> None:
+    """Take the root path off; some servers leave it out."""
+    if parts[: len(root)] == root:
+        del parts[: len(root)]
+    elif not parts[0]:
+        del parts[0]
 
 
 def is_below(path: str, prefix: str) -> bool:

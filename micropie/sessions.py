@@ -14,9 +14,13 @@ import re
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from .app import App
+    from .types import Scope
 
 __all__ = ["SESSION_TIMEOUT", "InMemorySessionBackend", "SessionBackend"]
 
@@ -166,8 +170,8 @@ class SessionView:
     """One connection's view of its session: what was loaded, what has changed since.
 
     Args:
-        backend: Where the session is stored.
-        timeout: Seconds that it lives after its last use.
+        app: The app whose session it is, which says where it is stored, and for how long.
+        scope: The scope of the request to which it belongs; an app that is chosen for it shares the view.
     """
 
     __slots__ = (
@@ -175,17 +179,20 @@ class SessionView:
         "_before",
         "_stored",
         "_timeout",
+        "app",
         "data",
-        "format_cookie",
         "id",
         "regenerate",
+        "scope",
         "sealed",
         "shared",
     )
 
-    def __init__(self, backend: SessionBackend, timeout: int) -> None:
-        self._backend = backend
-        self._timeout = timeout
+    def __init__(self, app: App, scope: Scope) -> None:
+        self.app = app
+        self.scope = scope
+        self._backend = app.session_backend
+        self._timeout = app.session_timeout
         #: The id that the client knows, or is about to be told; None if it knows none.
         self.id: str | None = None
         self.data: dict[str, Any] = {}
@@ -195,8 +202,6 @@ class SessionView:
         self.shared = False
         #: Whether the client can be told no id any more, so that no session may begin.
         self.sealed = False
-        #: Makes the ``Set-Cookie`` value for an id; set by the app whose session it is.
-        self.format_cookie: Callable[[str], str] = str
         # What was stored, copied when somebody first looks: only then can it change.
         self._before: dict[str, Any] | None = None
 

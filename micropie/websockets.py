@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .codec import dump_json, load_json
 from .concurrency import leave_when
@@ -14,42 +14,31 @@ from .headers import encode_headers
 from .jobs import run_jobs
 from .protocol import check_code, check_subprotocol, checked_size, fitting_reason, handshake_headers
 from .responses import answer, encode_answer
-from .types import Headers, Receive, Send
+from .types import Headers
 from .visits import save_before_accept
-from .wire import State, Wire
-
-if TYPE_CHECKING:
-    from .requests import WebSocketRequest
+from .wire import CLOSED, CONNECTING, OPEN, Wire
 
 __all__ = ["WebSocket"]
 
 
-class WebSocket:
+class WebSocket(Wire):
     """One WebSocket connection, given to a ``ws_`` handler as its first argument.
 
     A handler accepts it, then receives and sends until :class:`~micropie.ConnectionClosed` says that it is
     over.  One task may receive while others send.  Any of the methods may be cancelled.
     """
 
-    __slots__ = ("__weakref__", "_request", "_wire", "accepted", "subprotocols")
+    __slots__ = ()
 
-    def __init__(self, request: WebSocketRequest, receive: Receive, send: Send) -> None:
-        self._request = request
-        self._wire = Wire(receive, send, request._app.max_message_size)
-        #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
-        self.accepted: bool = False
-        #: What the client offered, in its order of preference.
-        self.subprotocols: tuple[str, ...] = tuple(request.scope.get("subprotocols") or ())
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """What the client offered, in its order of preference."""
+        return tuple(self._request.scope.get("subprotocols") or ())
 
     @property
     def closed(self) -> bool:
         """Whether it is over: refused or closed from here, or left by the client."""
-        return self._wire.state is State.CLOSED
-
-    @property
-    def close_code(self) -> int | None:
-        """The close code that ended it, sent or received; 1006 if no close frame passed; None until then."""
-        return self._wire.code
+        return self._state is CLOSED
 
     @property
     def session_id(self) -> str | None:
@@ -81,23 +70,28 @@ class WebSocket:
             TypeError: If an argument has the wrong type.
             ConnectionClosed: If the client left during the handshake.
         """
-        wire = self._wire
-        wire.expect(State.CONNECTING)
-        check_subprotocol(subprotocol, self.subprotocols)
-        fields = handshake_headers(headers)
-        if max_message_size is not None:
-            wire.max_message_size = checked_size(max_message_size)
-        cookies = await save_before_accept(self._request, session_id)
-        wire.expect(State.CONNECTING)  # another task may have been faster
-        fields += encode_headers(cookies)
-        wire.state = State.OPEN
+        if self._state is not CONNECTING:
+            self._expect(CONNECTING)
+        if subprotocol is not None:
+            check_subprotocol(subprotocol, self.subprotocols)
+        fields = handshake_headers(headers) if headers else []
+        limit = self._limit if max_message_size is None else checked_size(max_message_size)
+        if self._request._has_cookies or session_id is not None:
+            cookies = await save_before_accept(self._request, session_id)
+            self._expect(CONNECTING)  # another task may have been faster
+            fields += encode_headers(cookies)
+        self._request._sealed = True
+        self._limit = limit
+        self._open()
         self.accepted = True
         self._request._app._open_websockets.add(self)
         try:
-            await wire.transmit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
+            await self._to_client({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         except asyncio.CancelledError:
-            wire.over(1006)  # nobody knows whether it was sent, so nothing more may be
+            self._over(1006)  # nobody knows whether it was sent, so nothing more may be
             raise
+        except Exception as error:
+            await self._failed_send(error)
 
     async def reject(
         self, status: int = 403, body: Any = "", headers: Headers | Mapping[str, str] = ()
@@ -116,55 +110,20 @@ class WebSocket:
             ValueError: If the status or a header cannot be sent.
             TypeError: If the body is nothing that can be sent.
         """
-        self._wire.expect(State.CONNECTING)
+        self._expect(CONNECTING)
         fields, content = encode_answer(answer((status, body, headers)))
         if content is None:
             raise TypeError("the answer to a handshake cannot be a stream")
-        self._wire.over(1006)
+        self._over(1006)
         if "websocket.http.response" in (self._request.scope.get("extensions") or ()):
-            await self._wire.finish(
+            await self._finish(
                 {"type": "websocket.http.response.start", "status": status, "headers": fields},
                 {"type": "websocket.http.response.body", "body": content},
             )
         else:
-            await self._wire.finish({"type": "websocket.close", "code": 1000, "reason": ""})
+            await self._finish({"type": "websocket.close", "code": 1000, "reason": ""})
 
-    # --- messages in ----------------------------------------------------------------------------------
-
-    async def receive(self) -> str | bytes:
-        """The next message, in kind: ``str`` for a text frame, ``bytes`` for a binary one.
-
-        Raises:
-            ConnectionClosed: If the client left or the socket is closed, with code and reason; with 1009 if
-                the message was larger than the limit.
-            RuntimeError: Before :meth:`accept`, or while another task receives.
-        """
-        return await self._wire.next_message()
-
-    async def receive_text(self) -> str:
-        """The next message as text; a binary one is decoded as UTF-8.
-
-        Raises:
-            ConnectionClosed: As :meth:`receive`; with 1007 if it is not UTF-8 (RFC 6455, section 8.1).
-            RuntimeError: As :meth:`receive`.
-        """
-        data = await self._wire.next_message()
-        if isinstance(data, str):
-            return data
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            raise await self._wire.fail(1007) from None
-
-    async def receive_bytes(self) -> bytes:
-        """The next message as bytes; text is encoded as UTF-8.
-
-        Raises:
-            ConnectionClosed: As :meth:`receive`.
-            RuntimeError: As :meth:`receive`.
-        """
-        data = await self._wire.next_message()
-        return data.encode() if isinstance(data, str) else data
+    # --- messages --------------------------------------------------------------------------------------
 
     async def receive_json(self) -> Any:
         """The value of the next message, a JSON text in a frame of either kind.
@@ -175,7 +134,7 @@ class WebSocket:
             ConnectionClosed: As :meth:`receive`.
             RuntimeError: As :meth:`receive`.
         """
-        data = await self._wire.next_message()
+        data = await self.receive()
         try:
             return load_json(data)
         except ValueError as error:
@@ -187,11 +146,9 @@ class WebSocket:
 
     async def __anext__(self) -> str | bytes:
         try:
-            return await self._wire.next_message()
+            return await self.receive()
         except ConnectionClosed:
             raise StopAsyncIteration from None
-
-    # --- messages out ---------------------------------------------------------------------------------
 
     async def send(self, data: str | bytes) -> None:
         """Send a message in kind: ``str`` in a text frame, ``bytes`` in a binary one.
@@ -212,36 +169,6 @@ class WebSocket:
             await self.send_bytes(data)
         else:
             raise TypeError(f"send() takes str or bytes; for {type(data).__name__} there is send_json()")
-
-    async def send_text(self, data: str) -> None:
-        """Send a text message.
-
-        Args:
-            data: The text.
-
-        Raises:
-            Exception: As :meth:`send`.
-        """
-        if not isinstance(data, str):
-            raise TypeError(f"a text message is a str, not {type(data).__name__}")
-        if not data.isascii():
-            data.encode()  # a lone surrogate is the caller's mistake, and no lost connection
-        await self._wire.transmit({"type": "websocket.send", "text": data})
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Send a binary message.
-
-        Args:
-            data: The bytes; a ``bytearray`` or ``memoryview`` will do.
-
-        Raises:
-            Exception: As :meth:`send`.
-        """
-        if not isinstance(data, bytes):
-            if not isinstance(data, (bytearray, memoryview)):
-                raise TypeError(f"a binary message is bytes, not {type(data).__name__}")
-            data = bytes(data)
-        await self._wire.transmit({"type": "websocket.send", "bytes": data})
 
     async def send_json(self, value: Any) -> None:
         """Send a value as JSON, in a text frame.
@@ -275,10 +202,10 @@ class WebSocket:
         """
         check_code(code)
         reason = fitting_reason(reason)
-        if self._wire.state is State.CONNECTING:
+        if self._state is CONNECTING:
             await self.reject(403)
         else:
-            await self._wire.close(code, reason)
+            await self._close(code, reason)
 
     # --- receive and send at once ---------------------------------------------------------------------
 
@@ -293,8 +220,8 @@ class WebSocket:
         Raises:
             RuntimeError: Before :meth:`accept`, or while another task receives.
         """
-        if self._wire.state is State.CONNECTING:
-            self._wire.expect(State.OPEN)
+        if self._state is CONNECTING:
+            self._expect(OPEN)
         try:
             async with leave_when(self._drain):
                 yield
@@ -322,4 +249,4 @@ class WebSocket:
             TypeError: For a job that is no coroutine, such as a function that was not called.
             RuntimeError: Before :meth:`accept`.
         """
-        await run_jobs(self._wire, jobs)
+        await run_jobs(self, jobs)

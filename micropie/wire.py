@@ -1,28 +1,35 @@
-"""Below a WebSocket: its state, and the funnels through which everything passes.
+"""Below a WebSocket: its state, and the funnels through which every message passes.
 
 ::
 
     CONNECTING ──accept──> OPEN ──close, the client leaves, a bad message──> CLOSED
          └──────────────────the handshake is refused──────────────────────────^
 
-Every message comes in through :meth:`Wire.next_message`; every one goes out through :meth:`Wire.transmit`
-or, the last ones, through :meth:`Wire.finish`.  So whatever a handler does, the server gets legal ASGI.
+The server's ``receive`` and ``send`` are at hand only while they may be called: in any other state functions
+that fail stand in their place.  Messages come in through the three ``receive`` methods, which differ only in the kind
+that they return at once; they go out through the two ``send`` methods or, the last ones, through ``_finish()``.
+So whatever a handler does, the server gets legal ASGI.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from collections.abc import Awaitable
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .concurrency import this_task, uninterrupted
+from .concurrency import task_that_awaits, this_task, uninterrupted
 from .exceptions import ConnectionClosed
 from .types import Message, Receive, Send
 
+if TYPE_CHECKING:
+    from .requests import WebSocketRequest
+
 logger = logging.getLogger("micropie")
 
-#: How long to wait for the close code of a client to which a send has failed, in seconds.
+#: How long to wait for the server's word about a client that has gone, in seconds.
 _LEAVE_GRACE = 1.0
 
 
@@ -35,183 +42,351 @@ class State(Enum):
 
 
 # Looking a member up in its Enum costs more than all else that a message does here.
-_OPEN = State.OPEN
+CONNECTING, OPEN, CLOSED = State.CONNECTING, State.OPEN, State.CLOSED
+
+
+class _NotNow(Exception):
+    """Stands for what the state of the connection says."""
+
+
+async def _not_now(message: Message | None = None) -> Any:
+    raise _NotNow
 
 
 class Wire:
     """One connection to one client.
 
     Args:
-        receive: The server's ``receive``, from which ``websocket.connect`` has been taken.
-        send: The server's ``send``.
-        max_message_size: The largest message in bytes; None for no limit.
+        request: The handshake, from whose ``receive`` the message ``websocket.connect`` has been taken.
     """
 
+    # What every connection has; the rest is for a few, and costs the others neither time nor memory.
     __slots__ = (
-        "_ahead",
-        "_announced",
-        "_ended",
-        "_interrupted",
-        "_reader",
+        "__dict__",
+        "__weakref__",
+        "_close_reason",
+        "_from_client",
+        "_limit",
+        "_pending",
         "_receive",
+        "_request",
         "_send",
-        "_taken",
-        "code",
-        "max_message_size",
-        "reason",
-        "state",
+        "_short",
+        "_state",
+        "_to_client",
+        "accepted",
+        "close_code",
     )
 
-    def __init__(self, receive: Receive, send: Send, max_message_size: int | None) -> None:
-        self._receive = receive
-        self._send = send
-        self.max_message_size = max_message_size
-        self.state = State.CONNECTING
-        self.code: int | None = None
-        self.reason = ""
-        # Who waits for whom: a reader for the server, unless close() or a failed send interrupts it; a sender
-        # whose send failed for _ended, which tells how; departure(), in run(), for _taken, which says that the
-        # reader has been served, or that it is over.
-        # The task that waits in next_message(), and whether it was cancelled only to wake it.
-        self._reader: asyncio.Task[Any] | None = None
-        self._interrupted = False
-        # Whether the end is known to all; a close() of our own is, once its frame is sent.
-        self._announced = False
-        # Set at the end, for a sender that found out about it before the reader did.
-        self._ended: asyncio.Event | None = None
-        # A message that was asked for before anybody wanted it, and the word that somebody has taken it.
-        self._ahead: asyncio.Task[Message] | None = None
-        self._taken: asyncio.Event | None = None
+    # Who waits for whom: a reader for _pending, which the server gives, unless _wake_reader() interrupts it; a
+    # sender whose send failed for _ended, which tells how; run() for _taken, which says that a reader has been
+    # served, or that it is over.
+    _reader: asyncio.Task[Any] | None = None
+    _interrupted = False
+    _ended: asyncio.Event | None = None
+    _taken: asyncio.Event | None = None
+    # A message that was asked for before anybody wanted it.
+    _ahead: asyncio.Task[Message] | None = None
+    # Whether the last messages are on their way, so that not all know yet that it is over.
+    _closing = False
 
-    def expect(self, state: State) -> None:
+    def __init__(self, request: WebSocketRequest) -> None:
+        self._request = request
+        self._from_client = request._receive
+        self._to_client = request._send
+        self._limit = request._app.max_message_size
+        #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
+        self.accepted: bool = False
+        self._state = CONNECTING
+        #: The close code that ended it, sent or received; 1006 if no close frame passed; None until then.
+        self.close_code: int | None = None
+        self._receive: Receive = _not_now
+        self._send: Send = _not_now
+        # A text of so many characters is never too large; none is wanted before and after the socket is open.
+        self._short = -1
+        self._pending: Awaitable[Message] | None = None
+
+    def _open(self) -> None:
+        self._state = OPEN
+        self._receive, self._send = self._from_client, self._to_client
+        # UTF-8 has one to four bytes per character.
+        self._short = sys.maxsize if self._limit is None else self._limit // 4
+
+    def _expect(self, state: State) -> None:
         """Raise what is due in any other state: ConnectionClosed at the end, RuntimeError for misuse."""
-        if self.state is not state:
-            if self.state is State.CLOSED and state is State.OPEN:
-                raise ConnectionClosed(self.code or 1006, self.reason)
-            raise RuntimeError(self.state.value)
+        if self._state is not state:
+            if self._state is CLOSED and state is OPEN:
+                raise ConnectionClosed(self.close_code or 1006, self._close_reason)
+            raise RuntimeError(self._state.value)
 
-    def over(self, code: int, reason: str = "") -> None:
+    def _over(self, code: int, reason: str = "") -> None:
         """Note how it ended, the first note counts, and let everybody know who waits for it."""
-        self._note(code, reason)
-        self._announced = True
-        for event in (self._ended, self._taken):
-            if event is not None:
-                event.set()
+        if self._state is not CLOSED:
+            self._note(code, reason)
+        self._announce()
 
     def _note(self, code: int, reason: str) -> None:
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
-            self.code, self.reason = code, reason
+        self._state = CLOSED
+        self._receive = self._send = _not_now
+        self._short = -1
+        self.close_code = code
+        self._close_reason = reason
+
+    def _announce(self) -> None:
+        if self._ended is not None:
+            self._ended.set()
+        if self._taken is not None:
+            self._taken.set()
 
     # --- in -------------------------------------------------------------------------------------------
 
-    async def next_message(self) -> str | bytes:
-        """The one way in: the next message, in kind."""
-        if self.state is not _OPEN or self._reader is not None:
-            await self._wait_for_turn()
-        task = self._reader = this_task()
-        cancelling = task.cancelling()
+    async def receive(self) -> str | bytes:
+        """The next message, in kind: ``str`` for a text frame, ``bytes`` for a binary one.
+
+        Raises:
+            ConnectionClosed: If the client left or the socket is closed, with code and reason; with 1009 if
+                the message was larger than the limit.
+            RuntimeError: Before :meth:`accept`, or while another task receives.
+        """
+        if self._pending is not None:
+            await self._turn()
+        receive = self._receive
+        self._pending = pending = receive()
         try:
-            message = await (self._receive() if self._ahead is None else self._take(self._ahead))
-        except asyncio.CancelledError:
-            # As asyncio.timeout does: we cancelled once, and what is more came from outside.
-            interrupted, self._interrupted = self._interrupted, False
-            if interrupted and task.uncancel() <= cancelling:
-                self.expect(_OPEN)
-            raise
-        finally:
-            self._reader = None
-            if self._taken is not None:
-                self._taken.set()
-        if message["type"] == "websocket.disconnect":
-            self._heed(message)
-        if self.state is not _OPEN:  # what came in before close(), but was not read by then, is dropped
-            self.expect(_OPEN)
+            message = await pending
+        except BaseException as error:
+            raise self._gave_up(error) from None
+        self._pending = None
+        text: str | None = message.get("text")
+        if text is None or len(text) > self._short:
+            if message["type"] == "websocket.disconnect":
+                raise self._left(message)
+            return await self._examine(message)
+        return text
+
+    async def receive_text(self) -> str:
+        """The next message as text; a binary one is decoded as UTF-8.
+
+        Raises:
+            ConnectionClosed: As :meth:`receive`; with 1007 if it is not UTF-8 (RFC 6455, section 8.1).
+            RuntimeError: As :meth:`receive`.
+        """
+        if self._pending is not None:
+            await self._turn()
+        receive = self._receive
+        self._pending = pending = receive()
+        try:
+            message = await pending
+        except BaseException as error:
+            raise self._gave_up(error) from None
+        self._pending = None
+        text: str | None = message.get("text")
+        if text is None or len(text) > self._short:
+            if message["type"] == "websocket.disconnect":
+                raise self._left(message)
+            data = await self._examine(message)
+            return data if isinstance(data, str) else await self._decoded(data)
+        return text
+
+    async def receive_bytes(self) -> bytes:
+        """The next message as bytes; text is encoded as UTF-8.
+
+        Raises:
+            ConnectionClosed: As :meth:`receive`.
+            RuntimeError: As :meth:`receive`.
+        """
+        if self._pending is not None:
+            await self._turn()
+        receive = self._receive
+        self._pending = pending = receive()
+        try:
+            message = await pending
+        except BaseException as error:
+            raise self._gave_up(error) from None
+        self._pending = None
+        data: bytes | None = message.get("bytes")
+        if data is None or len(data) > self._short:
+            if message["type"] == "websocket.disconnect":
+                raise self._left(message)
+            examined = await self._examine(message)
+            return examined if isinstance(examined, bytes) else examined.encode()
+        return data
+
+    async def _turn(self) -> None:
+        """Raise what is due to somebody who may not receive now."""
+        self._expect(OPEN)
+        if self._ended is not None:
+            await self._ended.wait()  # a send has failed: the end is near, and this is no misuse
+            self._expect(OPEN)
+        raise RuntimeError("another task is receiving from this WebSocket, and only one can")
+
+    async def _examine(self, message: Message) -> str | bytes:
+        """A message that is not short: one of the other kind, a long one, or one that comes too late."""
+        self._expect(OPEN)  # what came in before close(), but was not read by then, is dropped
         data: str | bytes | None = message.get("text")
         if data is None:
             data = message.get("bytes") or b""
-        # UTF-8 has one to four bytes per character: a short text is not too large in bytes either.
-        limit = self.max_message_size
-        if limit is not None and len(data) * 4 > limit and _is_larger(data, limit):
-            raise await self.fail(1009)
+        if self._limit is not None and _is_larger(data, self._limit):
+            raise await self._fail(1009)
         return data
 
-    async def _wait_for_turn(self) -> None:
-        self.expect(_OPEN)
-        if self._ended is None:
-            raise RuntimeError("another task is receiving from this WebSocket, and only one can")
-        await self._ended.wait()  # a send has failed: the end is near, and this is no misuse
-        self.expect(_OPEN)
+    async def _decoded(self, data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise await self._fail(1007) from None
 
-    def _heed(self, message: Message) -> None:
-        if message["type"] == "websocket.disconnect":
-            self.over(message.get("code") or 1005, message.get("reason") or "")
+    def _left(self, message: Message) -> ConnectionClosed:
+        """Note that the client has left, if we did not close before, and return what to raise for it."""
+        if self._state is not CLOSED:
+            # uvicorn hands on its library's own kind of int.
+            self._note(int(message.get("code") or 1005), message.get("reason") or "")
+        if self._ended is not None or self._taken is not None:
+            self._announce()
+        return ConnectionClosed(self.close_code or 1006, self._close_reason)
+
+    def _gave_up(self, error: BaseException) -> BaseException:
+        """What a reader has to raise that gets an error where it waited for a message."""
+        self._pending = None
+        if isinstance(error, _NotNow):
+            self._expect(OPEN)
+        interrupted, self._interrupted = self._interrupted, False
+        # As asyncio.timeout does: we cancelled once, and what is more came from outside.
+        if isinstance(error, asyncio.CancelledError) and interrupted and this_task().uncancel() == 0:
+            return ConnectionClosed(self.close_code or 1006, self._close_reason)
+        return error
+
+    def _register_readers(self) -> None:
+        """Know at any time which task receives: for granian, which sends nothing while a ``receive()`` waits."""
+        receive = self._from_client
+
+        async def registered() -> Message:
+            self._reader = this_task()
+            try:
+                return await receive()
+            finally:
+                self._reader = None
+
+        self._from_client = registered
 
     def _wake_reader(self) -> None:
+        """Have a reader that waits for the server see that it is over.
+
+        Its task is looked for only now: nothing that every message would have to pay for can tell it.
+        """
+        if self._pending is not None:
+            task = self._reader or task_that_awaits(self._pending)
+            if task is not None and not task.cancelling():  # else it is on its way already
+                self._interrupted = True
+                task.cancel()
+
+    def _release_reader(self) -> None:
+        """The same before a last message is sent: at once if the task is known, else if the server does not."""
         if self._reader is not None:
-            self._interrupted = True
-            self._reader.cancel()
+            self._wake_reader()
+        elif self._pending is not None:
+            asyncio.get_running_loop().call_later(_LEAVE_GRACE, self._wake_reader)
 
     # --- out ------------------------------------------------------------------------------------------
 
-    async def transmit(self, message: Message) -> None:
-        """The one way out while the connection is open."""
-        if self.state is not _OPEN:
-            self.expect(_OPEN)
+    async def send_text(self, data: str) -> None:
+        """Send a text message.
+
+        Args:
+            data: The text.
+
+        Raises:
+            Exception: As :meth:`send`.
+        """
+        if not isinstance(data, str):
+            raise TypeError(f"a text message is a str, not {type(data).__name__}")
+        if not data.isascii():
+            data.encode()  # a lone surrogate is the caller's mistake, and no lost connection
+        send = self._send
         try:
-            await self._send(message)
-        except Exception:
-            # All that is sent here is legal, so this is the server's word for "the client left".
-            logger.debug("a send failed", exc_info=True)
-            await self._await_end()
-            self.expect(_OPEN)
+            await send({"type": "websocket.send", "text": data})
+        except Exception as error:
+            await self._failed_send(error)
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message.
+
+        Args:
+            data: The bytes; a ``bytearray`` or ``memoryview`` will do.
+
+        Raises:
+            Exception: As :meth:`send`.
+        """
+        if not isinstance(data, bytes):
+            if not isinstance(data, (bytearray, memoryview)):
+                raise TypeError(f"a binary message is bytes, not {type(data).__name__}")
+            data = bytes(data)
+        send = self._send
+        try:
+            await send({"type": "websocket.send", "bytes": data})
+        except Exception as error:
+            await self._failed_send(error)
+
+    async def _failed_send(self, error: Exception) -> None:
+        """The client has left: all that is sent here is legal, so this is the server's word for it."""
+        if isinstance(error, _NotNow):
+            self._expect(OPEN)
+        logger.debug("a send failed", exc_info=error)
+        await self._await_end()
+        self._expect(OPEN)
 
     async def _await_end(self) -> None:
-        """A send failed, so the client's last word is on its way: wait for its close code, but not long."""
+        """The client's last word is on its way: wait for its close code, but not long."""
         try:
             async with asyncio.timeout(_LEAVE_GRACE):
                 self._ended = self._ended or asyncio.Event()
-                if self._reader is not None:
+                if self._pending is not None:
                     await self._ended.wait()
-                while self.state is _OPEN:
-                    await self.next_message()
+                while self._state is OPEN:
+                    await self.receive()
         except (ConnectionClosed, TimeoutError):
             pass
-        self.over(1006)
-        self._wake_reader()
-
-    async def close(self, code: int, reason: str = "") -> None:
-        """Close an open connection; one that is over is left alone."""
-        if self.state is _OPEN:
-            self._note(code, reason)
-            self._wake_reader()  # first: granian sends nothing while a receive() waits
-            try:
-                await self.finish({"type": "websocket.close", "code": code, "reason": reason})
-            finally:
-                self.over(code, reason)
-
-    async def end(self, code: int) -> None:
-        """The same when the handler has ended: nobody but the server can cancel that."""
-        if self.state is _OPEN:
-            self.over(code)
+        finally:  # for a sender that is cancelled too: others wait for this word
+            self._over(1006)
             self._wake_reader()
-            await self._send_last(({"type": "websocket.close", "code": code, "reason": ""},))
 
-    async def fail(self, code: int) -> ConnectionClosed:
+    async def _close(self, code: int, reason: str = "") -> None:
+        """Close an open connection; one that is over is left alone."""
+        if self._state is OPEN:
+            self._note(code, reason)
+            self._release_reader()
+            await self._finish({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _end(self, code: int) -> None:
+        """The same when the handler has ended: nobody but the server can cancel that."""
+        if self._state is OPEN:
+            self._over(code)
+            self._release_reader()
+            await self._send_last(({"type": "websocket.close", "code": code, "reason": ""},))
+        elif self._closing:  # a task that the handler left behind does
+            self._ended = self._ended or asyncio.Event()
+            await self._ended.wait()
+
+    async def _fail(self, code: int) -> ConnectionClosed:
         """Close because of what the client sent, and return what to raise for it."""
-        await self.close(code)
+        await self._close(code)
         return ConnectionClosed(code)
 
-    async def finish(self, *messages: Message) -> None:
+    async def _finish(self, *messages: Message) -> None:
         """Send the last messages, all of them, even if the caller is cancelled meanwhile."""
-        await uninterrupted(self._send_last(messages))
+        self._closing = True
+        try:
+            await uninterrupted(self._send_last(messages))
+        finally:
+            self._closing = False
+            self._announce()
 
     async def _send_last(self, messages: tuple[Message, ...]) -> None:
         if self._ahead is not None:
-            await self.release()
+            await self._release()
         try:
             for message in messages:
-                await self._send(message)
+                await self._to_client(message)
         except Exception as error:
             # That the client was faster does not matter.  But Daphne refuses, by a bare Exception, the
             # codes 1001 to 1014, which its library keeps for itself: better 1000 than no end.
@@ -225,14 +400,16 @@ class Wire:
 
     # --- reading ahead, for run() ---------------------------------------------------------------------
 
-    async def departure(self) -> None:
+    async def _departure(self) -> None:
         """Wait until the connection is over, reading one message ahead of whoever receives, not more."""
         if self._taken is not None:
             raise RuntimeError("run() is running on this WebSocket already")
         self._taken = asyncio.Event()
+        if self._state is OPEN:
+            self._receive = self._receive_beside_run
         try:
-            while not self._announced:
-                if self._reader is None and self.state is _OPEN:
+            while self._state is not CLOSED or self._closing:
+                if self._pending is None and self._state is OPEN:
                     await self._look_ahead()
                 await self._taken.wait()
                 self._taken.clear()
@@ -244,23 +421,28 @@ class Wire:
             self._ahead = asyncio.create_task(self._receive_one())
         await asyncio.wait([self._ahead])
         if self._ahead is not None and not self._ahead.cancelled():  # else a reader was faster, or close()
-            self._heed(self._ahead.result())
+            message = self._ahead.result()
+            if message["type"] == "websocket.disconnect":
+                self._left(message)
 
     async def _receive_one(self) -> Message:
-        return await self._receive()
+        return await self._from_client()
+
+    async def _receive_beside_run(self) -> Message:
+        """The server's ``receive`` while run() runs, and after it."""
+        try:
+            return await (self._from_client() if self._ahead is None else self._take(self._ahead))
+        finally:
+            if self._taken is not None:
+                self._taken.set()
 
     async def _take(self, ahead: asyncio.Task[Message]) -> Message:
         message = await asyncio.shield(ahead)
         self._ahead = None
         return message
 
-    @property
-    def reads_ahead(self) -> bool:
-        """Whether a message was asked for that nobody has taken yet."""
-        return self._ahead is not None
-
-    async def release(self) -> None:
-        """Read ahead no more: granian sends nothing while a receive() waits."""
+    async def _release(self) -> None:
+        """Read ahead no more: granian sends nothing while a ``receive()`` waits."""
         if self._ahead is not None:
             self._ahead.cancel()
             await asyncio.wait([self._ahead])

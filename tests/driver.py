@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 #: Nothing here takes long; a test that waits longer hangs.
 LIMIT = 10
+
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 SENDABLE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
@@ -30,14 +34,25 @@ def check(condition: object, problem: str, message: dict[str, Any]) -> None:
 def check_headers(message: dict[str, Any]) -> None:
     for name, value in message.get("headers", ()):
         check(isinstance(name, bytes) and isinstance(value, bytes), "header fields are bytes", message)
-        check(name == name.lower(), "header names are lower case", message)
-        check(not set(value) & {0, 10, 13}, "header values have no control characters", message)
+        check(TOKEN(name) and name == name.lower(), "header names are tokens in lower case", message)
+        check(not CONTROL(value), "header values have no control characters", message)
+
+
+def check_status(message: dict[str, Any]) -> None:
+    status = message["status"]
+    check(type(status) is int and 200 <= status <= 599, "a status is an int from 200 to 599", message)
+
+
+def check_body(message: dict[str, Any]) -> None:
+    check(type(message.get("body", b"")) is bytes, "a body is bytes", message)
+    check(type(message.get("more_body", False)) is bool, "more_body is a bool", message)
 
 
 class HttpJudge:
     """What an app may send for one HTTP request: one start, bodies, one end."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: str = "GET") -> None:
+        self.method = method
         self.state = "waiting"
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
@@ -46,18 +61,27 @@ class HttpJudge:
     def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             check(self.state == "waiting", "a second start", message)
-            check(
-                isinstance(message["status"], int) and 200 <= message["status"] <= 599, "bad status", message
-            )
+            check_status(message)
             check_headers(message)
-            self.state, self.status, self.headers = "started", message["status"], message["headers"]
+            self.state, self.status, self.headers = "started", message["status"], list(message["headers"])
         else:
             check(message["type"] == "http.response.body", "unknown type", message)
             check(self.state == "started", "a body that is not between start and end", message)
-            check(isinstance(message.get("body", b""), bytes), "a body is bytes", message)
+            check_body(message)
             self.chunks.append(message.get("body", b""))
             if not message.get("more_body", False):
                 self.state = "ended"
+            self._check_length(message)
+
+    def _check_length(self, message: dict[str, Any]) -> None:
+        sent = sum(map(len, self.chunks))
+        lengths = [int(value) for name, value in self.headers if name == b"content-length"]
+        check(len(lengths) <= 1, "two lengths", message)
+        bodiless = self.method == "HEAD" or self.status in (204, 304)
+        check(not (bodiless and sent), "a body where there is none", message)
+        if lengths and not bodiless:
+            check(sent <= lengths[0], "more than Content-Length says", message)
+            check(self.state != "ended" or sent == lengths[0], "less than Content-Length says", message)
 
 
 class Answer:
@@ -115,18 +139,20 @@ async def http(
     body: bytes | list[bytes] = b"",
     leave: asyncio.Event | None = None,
     on_send: Callable[[dict[str, Any]], object] | None = None,
+    alone: bool = True,
     **scope: Any,
 ) -> Answer:
     """Send one request and return the answer; the client leaves when ``leave`` is set.
 
-    ``on_send`` sees each message that the app sends, once it was found to be legal.
+    ``on_send`` sees each message that the app sends, once it was found to be legal.  A request that is ``alone``
+    leaves no task behind; beside others nobody can tell whose a task is.
     """
     pieces = body if isinstance(body, list) else [body]
     messages = [
         {"type": "http.request", "body": piece, "more_body": number < len(pieces)}
         for number, piece in enumerate(pieces, 1)
     ]
-    judge = HttpJudge()
+    judge = HttpJudge(method)
     leave = leave or asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -144,7 +170,8 @@ async def http(
     before = asyncio.all_tasks()
     async with asyncio.timeout(LIMIT):
         await app(make_scope("http", target, headers, method=method, **scope), receive, send)
-    check_no_task_left(before)
+    if alone:
+        check_no_task_left(before)
     return Answer(judge)
 
 
@@ -156,9 +183,10 @@ def check_no_task_left(before: set[asyncio.Task[Any]]) -> None:
 class WebSocketJudge:
     """What an app may send for one WebSocket: one answer to the handshake, messages, one close."""
 
-    def __init__(self, extension: bool) -> None:
+    def __init__(self, extension: bool, subprotocols: Collection[str] = ()) -> None:
         self.state = "waiting"
         self.extension = extension
+        self.subprotocols = subprotocols
         self.sent: list[dict[str, Any]] = []
 
     def send(self, message: dict[str, Any]) -> None:
@@ -175,36 +203,53 @@ class WebSocketJudge:
 
     def _accept(self, message: dict[str, Any]) -> None:
         check(self.state == "waiting", "accept out of turn", message)
+        chosen = message.get("subprotocol")
+        check(chosen is None or chosen in self.subprotocols, "a subprotocol that was not offered", message)
         check_headers(message)
         self.state = "open"
 
     def _refusal(self, message: dict[str, Any]) -> None:
         check(self.extension and self.state == "waiting", "a refusal out of turn", message)
+        check_status(message)
         check_headers(message)
         self.state = "refusing"
 
     def _refusal_body(self, message: dict[str, Any]) -> None:
         check(self.state == "refusing", "a body out of turn", message)
+        check_body(message)
         if not message.get("more_body", False):
             self.state = "closed"
 
     def _close(self, message: dict[str, Any]) -> None:
         check(self.state in ("waiting", "open"), "close out of turn", message)
-        check(message.get("code", 1000) in SENDABLE_CODES, "a code that must not be sent", message)
-        check(len((message.get("reason") or "").encode()) <= 123, "the reason is too long", message)
+        code, reason = message.get("code", 1000), message.get("reason") or ""
+        check(type(code) is int and code in SENDABLE_CODES, "a code that must not be sent", message)
+        check(type(reason) is str, "a reason is text", message)
+        check(len(reason.encode()) <= 123, "the reason is too long", message)
         self.state = "closed"
 
     def _message(self, message: dict[str, Any]) -> None:
         check(self.state == "open", "a message out of turn", message)
         data = [message[key] for key in ("text", "bytes") if message.get(key) is not None]
         check(len(data) == 1, "exactly one of text and bytes", message)
-        check(isinstance(data[0], str) == ("text" in message), "text is str, bytes are bytes", message)
+        check(type(message.get("text") or "") is str, "text is str", message)
+        check(type(message.get("bytes") or b"") is bytes, "bytes are bytes", message)
+
+
+class Later:
+    """An awaitable that is no coroutine."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Any:
+        return self._coroutine.__await__()
 
 
 class Client:
     """The far end of a WebSocket: what it does, and what it sees as plain data."""
 
-    def __init__(self, judge: WebSocketJudge) -> None:
+    def __init__(self, judge: WebSocketJudge, kind: str = "coroutine") -> None:
         self._judge = judge
         self._to_app: asyncio.Queue[Any] = asyncio.Queue()
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -212,6 +257,10 @@ class Client:
         self.fail_sends: BaseException | None = None
         #: For how many turns of the loop the server keeps a send waiting before it takes the message.
         self.slow = 0
+        #: Whether the server keeps from the app that a connection is over which the app has closed.
+        self.silent = False
+        #: What its ``receive()`` returns: a coroutine, or an awaitable that is none, as granian's.
+        self.kind = kind
 
     # --- the client's side
 
@@ -274,7 +323,10 @@ class Client:
 
     # --- the server's side
 
-    async def _receive(self) -> dict[str, Any]:
+    def _receive(self) -> Awaitable[dict[str, Any]]:
+        return Later(self._next_message()) if self.kind == "awaitable" else self._next_message()
+
+    async def _next_message(self) -> dict[str, Any]:
         message = await self._to_app.get()
         if isinstance(message, BaseException):
             raise message
@@ -285,6 +337,9 @@ class Client:
             await asyncio.sleep(0)
         self._judge.send(message)
         self._from_app.put_nowait(message)
+        if message["type"] == "websocket.close" and not self.silent:
+            # "The server closing the connection" is a disconnect too (ASGI, "Disconnect - receive event").
+            self.leave(message["code"], message["reason"])
         if self.fail_sends is not None:
             raise self.fail_sends
         await asyncio.sleep(0)
@@ -298,11 +353,13 @@ async def websocket(
     headers: Iterable[tuple[str, str]] = (),
     extension: bool = True,
     leave: bool = True,
+    kind: str = "coroutine",
+    alone: bool = True,
     **scope: Any,
 ) -> AsyncIterator[Client]:
     """Open a WebSocket; at the end of the block the client leaves, and the app has to end."""
-    judge = WebSocketJudge(extension)
-    client = Client(judge)
+    judge = WebSocketJudge(extension, scope.get("subprotocols", ()))
+    client = Client(judge, kind)
     client.put({"type": "websocket.connect"})
     before = asyncio.all_tasks()
     scope = {
@@ -321,7 +378,8 @@ async def websocket(
     finally:
         task.cancel()
         await asyncio.wait([task])
-    check_no_task_left(before)
+    if alone:
+        check_no_task_left(before)
 
 
 async def handshake(app: Any, target: str = "/", **options: Any) -> Client:

@@ -164,9 +164,7 @@ async def test_a_declared_length_that_is_too_large_is_refused_before_reading() -
     async def receive() -> Any:
         raise AssertionError("nothing should be read")
 
-    body = Body(
-        {"method": "POST", "headers": [(b"content-length", b"11")]}, receive, LIMITS._replace(body=10)
-    )
+    body = Body(receive, LIMITS._replace(body=10), b"11")
     with pytest.raises(Exception, match="413"):
         await body.read()
 
@@ -207,6 +205,7 @@ class SlowClient:
 
     def receive(self, wait: float, piece: bytes, count: int) -> Any:
         async def receive() -> Any:
+            await asyncio.sleep(0)  # what is there at once takes no time
             self.now += wait
             self.sent += 1
             for _ in range(3):  # so many turns of the loop until a deadline that has passed is noticed
@@ -232,8 +231,7 @@ async def test_a_slow_body(
     monkeypatch: pytest.MonkeyPatch, wait: float, piece: bytes, count: int, gap: float | None, outcome: str
 ) -> None:
     client = SlowClient(asyncio.get_running_loop(), monkeypatch)
-    scope = {"method": "POST", "headers": []}
-    body = Body(scope, client.receive(wait, piece, count), LIMITS._replace(gap=gap))
+    body = Body(client.receive(wait, piece, count), LIMITS._replace(gap=gap), None)
     if outcome == "whole":
         assert await body.read() == piece * count
     else:
@@ -398,3 +396,29 @@ async def test_a_body_that_is_too_large_stays_too_large() -> None:
 async def test_a_long_field_is_decoded_in_slices_that_cut_no_character(text: bytes) -> None:
     answer = await http(Bodies(), "/take", "POST", headers=FORM, body=b"name=" + text)
     assert answer.json["name"] == parse_qs("x=" + text.decode())["x"][0]
+
+
+@pytest.mark.parametrize("first_gives_up", [False, True])
+async def test_two_readers_of_a_body_that_is_still_coming(first_gives_up: bool) -> None:
+    pieces: asyncio.Queue[Any] = asyncio.Queue()
+    body = Body(pieces.get, LIMITS, None)
+    one, other = (asyncio.create_task(body.read()) for _ in range(2))
+    for more in (True, True, False):
+        await asyncio.sleep(0)
+        pieces.put_nowait({"type": "http.request", "body": b"x", "more_body": more})
+        if first_gives_up:
+            one.cancel()
+    assert await other == await body.read() == b"xxx"
+    assert one.cancelled() if first_gives_up else await one == b"xxx"
+
+
+async def test_the_pieces_of_a_body_can_be_taken_once() -> None:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x"}
+
+    body = Body(receive, LIMITS, None)
+    assert [piece async for piece in body.chunks()] == [b"x"]
+    with pytest.raises(RuntimeError, match="read already"):
+        await body.read()
+    with pytest.raises(RuntimeError, match="read already"):
+        await anext(body.chunks())

@@ -144,6 +144,30 @@ async def test_a_cancellation_from_outside_passes_through(with_event: bool) -> N
         assert task.cancelled()
 
 
+async def test_an_event_that_takes_time_to_end_is_waited_for_whatever_happens() -> None:
+    cleaning, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def event() -> None:
+        try:
+            await never()
+        finally:
+            cleaning.set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            cleaned.set()
+
+    async def block() -> None:
+        async with leave_when(event):
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(block())
+    await cleaning.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert cleaned.is_set()
+
+
 async def test_a_timeout_around_the_block_is_a_timeout() -> None:
     for event in (never, at_once):
         try:

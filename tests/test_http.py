@@ -396,6 +396,18 @@ async def test_a_stream_that_fails_has_no_end(target: str, caplog: pytest.LogCap
     assert app.events == (["closed"] if target == "/late_error" else [])
 
 
+async def test_a_stream_whose_future_somebody_cancelled_fails_like_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def cut() -> AsyncIterator[str]:
+        yield "x"
+        raise asyncio.CancelledError
+
+    answer = await http(Answers(cut()), "/given")
+    assert (answer.body, answer.complete) == (b"x", False)
+    assert "error in the stream for /given" in caplog.text
+
+
 async def test_a_first_chunk_of_the_wrong_type_is_an_error_page(caplog: pytest.LogCaptureFixture) -> None:
     answer = await http(Answers(), "/wrong_first_chunk")
     assert (answer.status, answer.complete) == (500, True)
@@ -684,6 +696,12 @@ async def test_a_wrapped_stream_stops_with_its_client() -> None:
     answer = await http(app, "/fast", leave=leave, on_send=lambda message: leave.set())
     assert answer.chunks[:1] == [b"<"]
     assert sorted(app.events) == ["closed", "wrapper closed"]
+
+
+async def test_an_after_hook_whose_future_somebody_cancelled_fails_like_others() -> None:
+    answer, log = await through((None, None), (None, asyncio.CancelledError()))
+    assert answer.status == 500
+    assert log == ["before a", "before b", "after b 200", "after a 500"]
 
 
 @pytest.mark.parametrize("where", ["before", "handler", "after"])

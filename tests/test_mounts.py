@@ -238,6 +238,15 @@ async def test_an_after_hook_can_change_a_childs_answer(
     assert log == ["before", "after 200"]
 
 
+async def test_what_replaces_a_childs_body_has_no_length_of_the_childs() -> None:
+    start = {**START, "headers": [(b"content-length", b"5")]}
+    app = Parent(a=Raw(start, END))
+    app.middlewares += [Hook([], after={"body": iter(["other ", "body"])})]
+    answer = await http(app, "/a")
+    assert answer.body == b"other body"
+    assert "content-length" not in answer.headers
+
+
 # --- children that fail ---------------------------------------------------------------------------------
 
 
@@ -478,3 +487,43 @@ async def test_a_middleware_chooses_an_app_for_a_websocket() -> None:
     app = Parent()
     app.ws_middlewares += [WebSocketHook([], choose)]
     assert (await handshake(app, "/")).messages == ['["/tenant","/tenant/where"]']
+
+
+async def test_the_session_of_a_chosen_app_is_saved_once_at_the_end() -> None:
+    class Counting(InMemorySessionBackend):
+        updates = 0
+
+        async def update(self, *arguments: Any) -> bool:
+            self.updates += 1
+            return await super().update(*arguments)
+
+    class Chosen(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            before.append(backend.updates)
+
+    def choose(request: Any) -> None:
+        request._subapp = Chosen()
+
+    before: list[int] = []
+    app = Parent()
+    backend = app.session_backend = Counting()
+    await backend.save(ID, {"user": "alice"}, 60)
+    app.ws_middlewares += [WebSocketHook([], choose)]
+    await handshake(app, "/", headers=COOKIE)
+    assert [backend.updates - updates for updates in before] == [1]
+
+
+async def test_a_child_waits_for_the_close_that_a_task_it_left_behind_sends() -> None:
+    class Child(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            self.task = asyncio.create_task(ws.close(4000))
+            await asyncio.sleep(0)
+
+    app, child = App(), Child()
+    app.mount("/child", child)
+    async with websocket(app, "/child/", leave=False) as client:
+        client.slow = 5
+    await child.task
+    assert client.close == (4000, "")

@@ -38,6 +38,10 @@ OWN = [
     ("http://[::1]:8000", "localhost:8000"),
     ("http://localhost:8000", "[::1]:8000"),
     ("http://localhost", "127.0.0.1"),
+    ("http://localhost", "[::1]:80"),
+    ("https://127.0.0.1", "localhost:443"),
+    ("https://example.com.", "example.com."),
+    ("https://example.com:80", "example.com:80"),
 ]
 
 FOREIGN = [
@@ -53,6 +57,16 @@ FOREIGN = [
     ("http://localhost:3000", "localhost:8000"),
     ("http://localhost:3000", "127.0.0.1:8000"),
     ("http://localhost", "example.com"),
+    ("http://localhost", "[::1]:8000"),
+    ("https://localhost", "127.0.0.1:80"),
+    ("http://127.0.0.2:8000", "127.0.0.1:8000"),
+    ("http://0.0.0.0:8000", "127.0.0.1:8000"),
+    ("http://localhost.:8000", "127.0.0.1:8000"),
+    ("http://[::ffff:127.0.0.1]:8000", "127.0.0.1:8000"),
+    # A browser writes an address in one way only.
+    ("http://[::1]:8000", "[0:0:0:0:0:0:0:1]:8000"),
+    ("https://example.com.", "example.com"),
+    ("https://example.com", "example.com."),
     ("http://localhost.evil.example:8000", "localhost:8000"),
     ("http://127.0.0.1.evil.example:8000", "127.0.0.1:8000"),
     ("http://[2001:db8::2]", "[2001:db8::1]"),
@@ -78,6 +92,8 @@ FOREIGN = [
     ("https://example.com, https://evil.example", "example.com"),
     ("https://example.com\t", "example.com"),
     ("chrome-extension://example.com", "example.com"),
+    ("wss://example.com", "example.com"),
+    ("blob:https://example.com", "example.com"),
     ("file://", "example.com"),
     ("https://example.com", "evil.example@example.com"),
     ("https://example.com", "example.com/"),
@@ -89,29 +105,59 @@ FOREIGN = [
     ("origin", "host", "own"),
     [*((*pair, True) for pair in OWN), *((*pair, False) for pair in FOREIGN)],
 )
-async def test_only_the_apps_own_pages_open_its_websockets(origin: str, host: str, own: bool) -> None:
-    client = await handshake(Site(), headers=[("Origin", origin), ("Host", host)])
+# Behind a proxy that ends TLS, the server that has not been told so says "ws".
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_only_the_apps_own_pages_open_its_websockets(
+    origin: str, host: str, scheme: str, own: bool
+) -> None:
+    client = await handshake(Site(), headers=[("Origin", origin), ("Host", host)], scheme=scheme)
     assert (client.accepted, client.refusal) == ((True, None) if own else (False, 403))
 
 
 @pytest.mark.parametrize(
-    ("forwarded", "own"),
+    ("origin", "forwarded", "own"),
     [
-        (["public.example"], True),
-        (["Public.Example:443"], True),
-        (["public.example, internal"], True),
-        (["internal,public.example"], True),
-        (["internal", "public.example"], True),
-        (["evil.example"], False),
-        (["public.example:8000"], False),
-        ([""], False),
-        ([], False),
+        ("https://public.example", ["public.example"], True),
+        ("https://public.example", ["Public.Example:443"], True),
+        ("https://public.example", ["public.example, internal"], True),
+        ("https://public.example", ["internal,public.example"], True),
+        ("https://public.example", ["internal", "public.example"], True),
+        ("http://public.example", ["public.example:80"], True),
+        ("https://[2001:db8::1]", ["[2001:db8::1]:443"], True),
+        ("http://localhost:3000", ["127.0.0.1:3000"], True),
+        ("http://internal:8000", ["public.example"], True),
+        ("https://public.example", ["evil.example"], False),
+        ("https://public.example", ["public.example:8000"], False),
+        ("https://public.example", ["public.example:80"], False),
+        ("http://public.example", ["public.example:443"], False),
+        ("https://public.example", ["https://public.example"], False),
+        ("https://public.example", ["user@public.example"], False),
+        ("https://public.example", [""], False),
+        ("https://public.example", [], False),
+        ("http://localhost:3000", ["127.0.0.1:8000"], False),
+        ("null", ["null"], False),
     ],
 )
-async def test_a_proxy_can_name_the_public_host(forwarded: list[str], own: bool) -> None:
+async def test_a_proxy_can_name_the_public_host(origin: str, forwarded: list[str], own: bool) -> None:
     fields = [("X-Forwarded-Host", host) for host in forwarded]
-    headers = [("Origin", "https://public.example"), ("Host", "internal:8000"), *fields]
-    assert (await handshake(Site(), headers=headers)).accepted is own
+    headers = [("Origin", origin), ("Host", "internal:8000"), *fields]
+    assert (await handshake(Site(), headers=headers, scheme="ws")).accepted is own
+
+
+async def test_the_refusal_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    await handshake(Site(), headers=[("Origin", "https://evil.example\x1b[2J"), ("Host", "example.com")])
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert (record.name, record.levelname) == ("micropie", "WARNING")
+    assert all(
+        word in line for word in (r"'https://evil.example\x1b[2j'", "'example.com'", "allowed_origins")
+    )
+
+
+@pytest.mark.parametrize("first", ["https://evil.example", "null", ""])
+async def test_a_second_origin_does_not_help(first: str) -> None:
+    headers = [("Origin", first), ("Origin", "https://example.com"), ("Host", "example.com")]
+    assert (await handshake(Site(), headers=headers)).refusal == 403
 
 
 async def test_a_program_that_is_no_browser_sends_no_origin() -> None:
@@ -138,6 +184,11 @@ async def test_origins_do_not_matter_to_http() -> None:
         (["https://a.example", "https://b.example"], "https://b.example", True),
         (["https://a.example"], "https://testserver", True),
         (["https://a.example"], "null", False),
+        (["https://a.example"], "", False),
+        (["http://[2001:DB8::1]:80"], "http://[2001:db8::1]", True),
+        # An allowed origin is one origin, though the app's own may go by several names of this machine.
+        (["http://localhost:3000"], "http://localhost:3000", True),
+        (["http://localhost:3000"], "http://127.0.0.1:3000", False),
         (["*"], "https://anything.example", True),
         (["*"], "null", True),
         (["*"], "not an origin", True),
@@ -177,6 +228,7 @@ def test_a_setting_that_no_browser_sends_is_an_error(value: str) -> None:
         (["example.com:8000"], "example.com", False),
         (["example.com"], "evil.example", False),
         (["example.com"], "sub.example.com", False),
+        (["example.com"], "example.com.", False),
         (["*.example.com"], "sub.example.com", True),
         (["*.example.com"], "a.b.example.com:8000", True),
         (["*.example.com"], "example.com", False),
@@ -196,6 +248,31 @@ async def test_allowed_hosts_guard_the_name(allowed: list[str], host: str, serve
     assert (await http(app, headers=[("Host", host)])).status == (200 if served else 400)
     client = await handshake(app, headers=[("Host", host)])
     assert client.refusal == (None if served else 400)
+
+
+@pytest.mark.parametrize(
+    ("headers", "served"),
+    [
+        ([("Host", "example.com"), ("X-Forwarded-Host", "evil.example")], True),
+        ([("Host", "evil.example"), ("X-Forwarded-Host", "example.com")], False),
+        ([("Host", "example.com"), ("Host", "evil.example")], False),
+        ([("Host", "example.com"), ("Host", "example.com")], False),
+    ],
+)
+async def test_one_host_counts_and_it_is_not_the_forwarded_one(
+    headers: list[tuple[str, str]], served: bool
+) -> None:
+    app = Site(allowed_hosts=["example.com"])
+    assert (await http(app, headers=headers)).status == (200 if served else 400)
+    assert (await handshake(app, headers=headers)).refusal == (None if served else 400)
+
+
+@pytest.mark.parametrize(("allowed", "refusal"), [([], None), (["example.com"], 400)])
+async def test_a_page_whose_name_was_made_to_lead_here_is_an_own_one_where_names_do_not_matter(
+    allowed: list[str], refusal: int | None
+) -> None:
+    headers = [("Origin", "http://evil.example"), ("Host", "evil.example")]
+    assert (await handshake(Site(allowed_hosts=allowed), headers=headers)).refusal == refusal
 
 
 async def test_a_request_without_a_host_is_not_served_where_names_matter() -> None:

@@ -301,3 +301,14 @@ async def test_a_middleware_may_set_what_is_computed() -> None:
     app = Site(lambda request: [request.query("name"), request.headers["x-name"]])
     app.middlewares.append(Sets())
     assert (await http(app, "/?name=sent")).json[""] == ["set", "set too"]
+
+
+@pytest.mark.parametrize("data", [None, [], "x"])
+async def test_a_session_is_a_dict(data: Any) -> None:
+    class Site(App):
+        async def index(self) -> str:
+            with pytest.raises(TypeError, match="logs out"):
+                self.request.session = data
+            return "ok"
+
+    assert (await http(Site())).text == "ok"

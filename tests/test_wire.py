@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App, ConnectionClosed, WebSocket, wire
-from tests.driver import Illegal, websocket
+from tests.driver import LIMIT, Client, Illegal, Later, WebSocketJudge, make_scope, websocket
 
 Job = Callable[[WebSocket], Coroutine[Any, Any, Any]]
 
@@ -26,10 +26,10 @@ class Site(App):
         await self.job(ws)
 
 
-async def receiving(ws: WebSocket, log: list[Any]) -> None:
+async def receiving(ws: WebSocket, log: list[Any], method: str = "receive") -> None:
     """Receive once, and note what came of it."""
     try:
-        log.append(await ws.receive())
+        log.append(await getattr(ws, method)())
     except (ConnectionClosed, RuntimeError) as error:
         log.append(error)
     except asyncio.CancelledError:
@@ -242,6 +242,22 @@ async def test_a_receive_that_begins_after_a_failed_send() -> None:
     assert codes(log) == [4001, 4001]
 
 
+async def test_a_failed_send_that_is_cancelled_leaves_nobody_waiting() -> None:
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        sending = asyncio.create_task(ws.send("x"))
+        await turns()
+        sending.cancel()
+        await asyncio.wait([sending])
+        await asyncio.gather(receiving(ws, log), receiving(ws, log))
+
+    async with websocket(Site(job), leave=False) as client:
+        await client.next()
+        client.fail_sends = OSError()
+    assert codes(log) == [1006, 1006]
+
+
 async def test_two_sends_that_fail_at_once() -> None:
     async def job(ws: WebSocket) -> None:
         results = await asyncio.gather(*(ws.send(text) for text in "ab"), return_exceptions=True)
@@ -360,10 +376,99 @@ async def test_a_second_disconnect_does_not_matter() -> None:
 async def test_the_judge_of_these_tests_cannot_be_silenced() -> None:
     async def job(ws: WebSocket) -> None:
         try:
-            await ws._wire._send({"type": "websocket.accept"})
+            await ws._to_client({"type": "websocket.accept"})
         except Exception:
             pytest.fail("an app must not be able to catch it")
 
     with pytest.raises(Illegal):
         async with websocket(Site(job)):
             pass
+
+
+# --- a close from another task --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["receive", "receive_text", "receive_bytes"])
+@pytest.mark.parametrize("how", ["close", "failed send", "end"])
+@pytest.mark.parametrize(
+    ("kind", "silent"), [("coroutine", False), ("coroutine", True), ("awaitable", False), ("awaitable", True)]
+)
+async def test_a_reader_is_told_that_it_is_over(
+    method: str, how: str, kind: str, silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a server that never says it, and before the close frame where a receive holds it up."""
+    monkeypatch.setattr(wire, "_LEAVE_GRACE", 0)
+    log: list[Any] = []
+    readers: list[Any] = []
+
+    async def reading(ws: WebSocket) -> None:
+        async with asyncio.timeout(60):  # the search for the reader goes through what it awaits
+            await receiving(ws, log, method)
+        log.append(asyncio.current_task().cancelling())
+
+    async def job(ws: WebSocket) -> None:
+        readers.append(asyncio.create_task(reading(ws)))
+        await turns()
+        if how == "close":
+            await ws.close(4000)
+        elif how == "failed send":
+            client.fail_sends = OSError()
+            with pytest.raises(ConnectionClosed):
+                await ws.send("x")
+        if how != "end":
+            await asyncio.wait(readers)
+
+    app = Site(job)
+    judge = WebSocketJudge(extension=True)
+    client = Client(judge, kind)
+    client.silent = silent
+    client.put({"type": "websocket.connect"})
+    await app(make_scope("websocket", "/", ()), client._receive, client._send)
+    await asyncio.wait(readers)
+    assert codes(log) == [{"close": 4000, "failed send": 1006, "end": 1000}[how], 0]
+
+
+async def test_where_sends_wait_for_receives_the_reader_goes_first() -> None:
+    """As on granian: its send() does nothing while a receive() waits."""
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        reader = asyncio.create_task(receiving(ws, log))
+        await turns()
+        await ws.close(4000)
+        await reader
+
+    async def next_message() -> dict[str, Any]:
+        async with receiving_now:
+            return connects.pop() if connects else await asyncio.Event().wait()
+
+    async def send(message: dict[str, Any]) -> None:
+        async with asyncio.timeout(LIMIT), receiving_now:
+            sent.append(message["type"])
+
+    receiving_now = asyncio.Lock()
+
+    connects, sent = [{"type": "websocket.connect"}], []
+    await Site(job)(make_scope("websocket", "/", ()), lambda: Later(next_message()), send)
+    assert (sent, codes(log)) == (["websocket.accept", "websocket.close"], [4000])
+
+
+async def test_a_cancellation_that_is_on_its_way_is_not_taken_for_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "_LEAVE_GRACE", 0)
+    log: list[Any] = []
+
+    async def job(ws: WebSocket) -> None:
+        reader = asyncio.create_task(receiving(ws, log))
+        await turns()
+        reader.cancel()
+        ws._wake_reader()
+        await asyncio.wait([reader])
+        assert reader.cancelled()
+        await ws.send("done")
+
+    async with websocket(Site(job)) as client:
+        await client.next()
+        assert await client.text() == "done"
+    assert log == ["cancelled"]

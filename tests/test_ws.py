@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pytest
 
-from micropie import App, ConnectionClosed, FromSession, HTTPError, WebSocket, WebSocketMiddleware
-from tests.driver import Client, handshake, websocket
+from micropie import (
+    App,
+    ConnectionClosed,
+    FromSession,
+    HTTPError,
+    WebSocket,
+    WebSocketMiddleware,
+    current_request,
+)
+from tests.driver import Client, handshake, make_scope, websocket
 
 SECRET = "the secret that no client may see"
 
@@ -363,6 +372,66 @@ async def test_after_hooks_run_when_the_server_cancels(app: Life) -> None:
     await asyncio.wait([task])
     assert client.accepted
     assert log[-3:] == ["after c", "after b", "after a"]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_cancellation_at_the_very_end_leaves_nothing_behind(turns: int) -> None:
+    class ReadsAhead(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.run(asyncio.sleep(0))
+
+    async def receive() -> dict[str, Any]:
+        if not connect:
+            await asyncio.Event().wait()
+        return connect.pop()
+
+    async def cancel_soon() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.close":
+            cancelling.append(asyncio.create_task(cancel_soon()))
+
+    app, connect, cancelling = ReadsAhead(), [{"type": "websocket.connect"}], []
+    context = contextvars.copy_context()
+    task = asyncio.create_task(app(make_scope("websocket", "/", ()), receive, send), context=context)
+    await asyncio.wait([task])
+    await asyncio.gather(*cancelling)
+    assert not app._open_websockets
+    assert context.get(current_request) is None
+
+
+async def test_a_task_left_behind_cannot_use_a_cancelled_connection() -> None:
+    reached, ended, left = asyncio.Event(), asyncio.Event(), []
+
+    class Leaves(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            left.append(asyncio.create_task(self._late(ws)))
+            reached.set()
+            await asyncio.Event().wait()
+
+        async def _late(self, ws: WebSocket) -> None:
+            await ended.wait()
+            await ws.accept()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        pass
+
+    app = Leaves()
+    task = asyncio.create_task(app(make_scope("websocket", "/", ()), receive, send))
+    await reached.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    ended.set()
+    with pytest.raises(RuntimeError, match="closed already"):
+        await left[0]
+    assert not app.websockets
 
 
 async def test_a_hook_can_choose_the_handler(app: Life) -> None:
