@@ -12,21 +12,15 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.serving import Server, serve
+from tests.serving import CONFIGURATIONS, Server, serve
 
 KINDS = Path(__file__).parent / "kinds"
-COMMANDS = {
-    "uvicorn": "uvicorn app:app",
-    "hypercorn": "hypercorn app:app",
-    "granian": "granian --interface asgi app:app",
-    "daphne": "daphne app:app",
-}
 UID = "12345678-1234-5678-1234-567812345678"
 
 
-@pytest.fixture(scope="module", params=COMMANDS)
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    running = Server(KINDS, COMMANDS[request.param])
+    running = Server(KINDS, CONFIGURATIONS[request.param])
     running.name = request.param
     try:
         running.start()
@@ -230,7 +224,7 @@ def test_a_refused_handshake(server: Server, target: str, headers: dict[str, str
     assert refused.value.response.status_code == (403 if server.name == "daphne" else status)
 
 
-@pytest.mark.parametrize("command", [command for name, command in COMMANDS.items() if name != "daphne"])
+@pytest.mark.parametrize("command", [command for name, command in CONFIGURATIONS.items() if name != "daphne"])
 def test_shutdown_handlers_run(command: str) -> None:
     with serve(KINDS, command) as server:
         server.stop()
