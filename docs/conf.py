@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
+import sys
 import warnings
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Unpack, get_origin
 
@@ -28,7 +30,9 @@ copyright = author
 release = installed_version("micropie")
 version = ".".join(release.split(".")[:2])
 
+sys.path.append(str(Path(__file__).parent))  # For our own extension, lifecycle.py.
 extensions = [
+    "lifecycle",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx_autodoc_typehints",
