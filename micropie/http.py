@@ -107,8 +107,9 @@ async def _close(request: Request) -> None:
     if request._form is not None:
         await request._form.close()
     if request._stream is not None:
+        stream, request._stream = request._stream, None  # its context holds the request
         try:
-            await request._stream.aclose()
+            await stream.aclose()
         except Exception:
             logger.exception("error at the end of the stream for %s", request.path)
 

@@ -1,0 +1,415 @@
+"""Nothing leaks: no method of the app to a URL, no text of an error to a client, no object to the garbage collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import logging
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware
+from tests.driver import handshake, http, websocket
+
+ID = "a-session-that-the-client-knows"
+COOKIE = ("Cookie", f"session_id={ID}")
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+# --- to a URL -------------------------------------------------------------------------------------------
+
+
+class Helper:
+    """Something callable that an app may hold."""
+
+    def __call__(self, *args: Any) -> str:
+        raise AssertionError("a URL has called it")
+
+
+class Mixin:
+    def _mixed_in(self) -> str:
+        raise AssertionError("a URL has called it")
+
+
+class Guarded(Mixin, App):
+    """An app with one route of each kind, and with all that must not be one."""
+
+    class Nested(Helper):
+        pass
+
+    instance = Helper()
+    data = {"a": Helper()}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attached = Helper()
+        self.bound = self.public
+
+    async def public(self) -> str:
+        return "public"
+
+    async def ws_public(self, ws: WebSocket) -> None:
+        await ws.accept()
+
+    async def _private(self) -> str:
+        raise AssertionError("a URL has called it")
+
+    async def __mangled(self) -> str:
+        raise AssertionError("a URL has called it")
+
+    @property
+    def computed(self) -> Helper:
+        raise AssertionError("a URL has looked at it")
+
+
+def internal_names() -> list[str]:
+    """Every name that an app has, but its two routes."""
+    app = Guarded()
+    names = {*dir(app), *vars(app), *dir(App), "mro", "self", "ws", "index", ""}
+    return sorted(names - {"public", "ws_public"})
+
+
+def spellings(name: str) -> Iterator[tuple[str, str]]:
+    """A name as path and raw path: plain, and as those write it who try to get round a check."""
+    plain = name
+    encoded = "".join(f"%{byte:02X}" for byte in name.encode())
+    yield plain, plain
+    yield plain, encoded
+    yield plain, encoded.lower()
+    yield encoded, quote(encoded)  # encoded twice
+    for path in (
+        f"/{name}",
+        f"{name}/",
+        f"{name}//",
+        f"./{name}",
+        f"../{name}",
+        f"public/../{name}",
+        f"{name};x",
+    ):
+        yield path, path
+    for path in (f"{name}\x00", f" {name}", f"{name} ", f"{name}.", f"{name}()", name.upper(), name.title()):
+        yield path, quote(path)
+    for path in (
+        name.replace("_", "\uff3f"),
+        name.replace("a", "\uff41"),
+        name.replace("i", "\u0131"),
+    ):  # look-alikes
+        yield path, quote(path)
+    yield f"public/{name}", f"public%2F{name}"
+    yield f"ws_{name}", f"ws_{name}"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "_private"])
+async def test_no_url_reaches_what_is_no_route(method: str) -> None:
+    app, answers = Guarded(), set()
+    for name in internal_names():
+        for path, raw in spellings(name):
+            scope = {"path": f"/{path}", "raw_path": f"/{raw}".encode()}
+            answers.add((await http(app, "/", method, **scope)).status)
+    assert answers == {404}
+    assert (await http(app, "/public")).text == "public"
+
+
+async def test_no_url_opens_what_is_no_route() -> None:
+    app, answers = Guarded(), set()
+    for name in internal_names():
+        for path, raw in spellings(name):
+            scope = {"path": f"/{path}", "raw_path": f"/{raw}".encode()}
+            answers.add((await handshake(app, "/", **scope)).refusal)
+    assert answers == {404}
+    assert (await handshake(app, "/public")).accepted
+
+
+@pytest.mark.parametrize("root", ["/_private", "/public/_private", "/instance", "//", "/ws_public"])
+async def test_no_root_path_leads_to_one(root: str) -> None:
+    for name in internal_names():
+        for path in (f"{root}/{name}", f"/{name}{root}", f"{root}{name}"):
+            assert (await http(Guarded(), path, root_path=root)).status == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["self", "ws", "request", "__class__", "args", "kwargs", "name", "_app", "scope"]
+)
+@pytest.mark.parametrize("where", ["query", "form", "json"])
+async def test_no_name_in_a_request_replaces_what_the_framework_passes(name: str, where: str) -> None:
+    class Takes(App):
+        async def all(self, name: str = "default", /, **rest: Any) -> str:
+            assert type(self) is Takes
+            return f"{name} {sorted(rest)}"
+
+        async def ws_all(self, ws: WebSocket, **rest: Any) -> None:
+            assert isinstance(ws, WebSocket)
+            await ws.accept()
+
+    if where == "query":
+        answer = await http(Takes(), f"/all?{name}=evil")
+        assert (await handshake(Takes(), f"/all?{name}=evil")).accepted
+    elif where == "form":
+        answer = await http(Takes(), "/all", "POST", headers=[FORM], body=f"{name}=evil".encode())
+    else:
+        kind = ("Content-Type", "application/json")
+        answer = await http(Takes(), "/all", "POST", headers=[kind], body=f'{{"{name}": "evil"}}'.encode())
+    assert answer.status == 200
+
+
+# --- to a client ----------------------------------------------------------------------------------------
+
+SECRET = "the secret that no client may see"
+
+
+class Fails(App):
+    """Fails in every place in which an app can."""
+
+    async def handler(self) -> None:
+        raise ValueError(SECRET)
+
+    def thread(self) -> None:
+        raise ValueError(SECRET)
+
+    async def group(self) -> None:
+        raise ExceptionGroup(SECRET, [ValueError(SECRET), KeyError(SECRET)])
+
+    async def chained(self) -> None:
+        raise HTTPError(409) from ValueError(SECRET)
+
+    async def stream(self) -> AsyncIterator[str]:
+        yield "begun"
+        raise ValueError(SECRET)
+
+    def thread_stream(self) -> Iterator[str]:
+        yield "begun"
+        raise ValueError(SECRET)
+
+    async def first(self) -> AsyncIterator[str]:
+        raise ValueError(SECRET)
+        yield ""
+
+    async def header(self) -> Any:
+        return 200, "", [("X-A", f"{SECRET}\n")]
+
+    async def result(self) -> Any:
+        return {SECRET}
+
+    async def json(self) -> Any:
+        return {"a": ValueError(SECRET)}
+
+    async def template(self) -> str:
+        return await self._render_template(SECRET)
+
+    async def convert(self, n: int) -> str:
+        raise AssertionError
+
+    async def ws_before(self, ws: WebSocket) -> None:
+        raise ValueError(SECRET)
+
+    async def ws_after(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise ValueError(SECRET)
+
+    async def ws_group(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise ExceptionGroup(SECRET, [ValueError(SECRET)])
+
+    async def ws_json(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json({"a": ValueError(SECRET)})
+
+
+class FailingHook(HttpMiddleware):
+    def __init__(self, place: str) -> None:
+        setattr(self, place, self._fail)
+
+    async def _fail(self, *args: Any) -> None:
+        raise ValueError(SECRET)
+
+
+class FailingWebSocketHook(WebSocketMiddleware):
+    def __init__(self, place: str) -> None:
+        setattr(self, place, self._fail)
+
+    async def _fail(self, *args: Any) -> None:
+        raise ValueError(SECRET)
+
+
+@pytest.mark.parametrize("page", [None, "fails"])
+@pytest.mark.parametrize("hook", [None, "on_headers", "before_request", "after_request"])
+async def test_no_answer_has_the_text_of_an_error(hook: str | None, page: str | None) -> None:
+    class WithPage(Fails):
+        async def _error_page(self, status: int, detail: str) -> Any:
+            raise ValueError(SECRET)
+
+    app = WithPage() if page else Fails()
+    if hook:
+        app.middlewares.append(FailingHook(hook))
+    routes = [name for name in vars(Fails) if not name.startswith(("_", "ws_"))]
+    for target in [*routes, "convert?n=x", "missing"]:
+        answer = await http(app, f"/{target}")
+        sent = [answer.body, *(part for field in answer.raw_headers for part in field)]
+        assert not any(b"secret" in part or (b"Error" in part and answer.status != 500) for part in sent), (
+            target
+        )
+
+
+@pytest.mark.parametrize("hook", [None, "before_websocket", "after_websocket"])
+async def test_no_close_frame_has_the_text_of_an_error(hook: str | None) -> None:
+    app = Fails()
+    if hook:
+        app.ws_middlewares.append(FailingWebSocketHook(hook))
+    for target in ("before", "after", "group", "json"):
+        client = await handshake(app, f"/{target}")
+        assert SECRET not in repr(client.sent), target
+
+
+# --- to the garbage collector ---------------------------------------------------------------------------
+
+
+class Watched(App):
+    """Remembers, weakly, what it has served."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.served: list[weakref.ref[Any]] = []
+
+    def watch(self, *things: Any) -> None:
+        self.served += map(weakref.ref, things)
+
+    async def text(self) -> str:
+        self.watch(self.request)
+        return "x"
+
+    async def form(self, name: str) -> str:
+        self.watch(self.request)
+        return name
+
+    async def session(self) -> str:
+        self.watch(self.request)
+        self.request.session["n"] = self.request.session.get("n", 0) + 1
+        return ""
+
+    async def refused(self) -> str:
+        self.watch(self.request)
+        raise HTTPError(404)
+
+    async def broken(self) -> str:
+        self.watch(self.request)
+        raise ValueError
+
+    async def stream(self) -> AsyncIterator[str]:
+        self.watch(self.request)
+        yield "a"
+        yield "b"
+
+    def thread(self) -> str:
+        self.watch(self.request)
+        return ""
+
+    async def ws_echo(self, ws: WebSocket) -> None:
+        self.watch(self.request, ws)
+        await ws.accept()
+        async for message in ws:
+            await ws.send(message)
+
+    async def ws_session(self, ws: WebSocket) -> None:
+        self.watch(self.request, ws)
+        self.request.session["n"] = 1
+        await ws.accept()
+
+    async def ws_refused(self, ws: WebSocket) -> None:
+        self.watch(self.request, ws)
+        raise HTTPError(401)
+
+    async def ws_broken(self, ws: WebSocket) -> None:
+        self.watch(self.request, ws)
+        await ws.accept()
+        raise ValueError
+
+    async def ws_run(self, ws: WebSocket) -> None:
+        self.watch(self.request, ws)
+        await ws.accept()
+
+        async def reader() -> None:
+            async for _ in ws:
+                pass
+
+        await ws.run(reader())
+
+    async def ws_caught(self, ws: WebSocket) -> None:
+        self.watch(self.request, ws)
+        await ws.accept()
+        with suppress(ConnectionClosed):
+            await ws.receive()
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("/text", {}),
+        ("/text", {"headers": [COOKIE]}),
+        ("/form", {"method": "POST", "headers": [FORM], "body": b"name=a"}),
+        ("/form", {"method": "POST", "headers": [FORM], "body": [b"na", b"me=a"]}),
+        ("/session", {}),
+        ("/session", {"headers": [COOKIE]}),
+        ("/refused", {}),
+        ("/stream", {}),
+        ("/thread", {}),
+    ],
+)
+async def test_a_request_is_gone_with_its_answer(target: str, options: Any, no_collector: None) -> None:
+    app = Watched()
+    await app.session_backend.save(ID, {"n": 1}, 60)
+    await http(app, target, **options)
+    assert [thing() for thing in app.served] == [None]
+
+
+@pytest.mark.parametrize("target", ["/echo", "/session", "/refused", "/caught"])
+async def test_a_socket_is_gone_with_its_end(target: str, no_collector: None) -> None:
+    app = Watched()
+    async with websocket(app, target) as client:
+        await client.next()
+    del client
+    await asyncio.sleep(0)
+    assert [thing() for thing in app.served] == [None, None]
+
+
+async def test_nothing_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a cycle holds, as that of an error with its traceback, the collector gets back, all of it."""
+    app = Watched()
+    monkeypatch.setattr(logging.getLogger("micropie"), "disabled", True)  # pytest keeps all that is logged
+
+    async def round_trip() -> None:
+        for target in ("/text", "/session", "/refused", "/broken", "/stream", "/missing"):
+            await http(app, target)
+        await http(app, "/form", "POST", headers=[FORM], body=b"name=a")
+        for target in ("/echo", "/refused", "/broken", "/run", "/missing"):
+            async with websocket(app, target):
+                pass
+        app.served.clear()
+        app.session_backend._sessions.clear()
+
+    def objects() -> int:
+        gc.collect()
+        return len(gc.get_objects())
+
+    for _ in range(20):
+        await round_trip()
+    counts = [objects()]
+    for _ in range(2):
+        for _ in itertools.repeat(None, 100):
+            await round_trip()
+        counts.append(objects())
+    assert counts[2] - counts[1] < 100, counts  # 1,200 requests and sockets
+    assert len(asyncio.all_tasks()) == 1
+    assert not app.websockets
