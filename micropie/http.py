@@ -200,7 +200,10 @@ async def _after_hook(request: Request, middleware: HttpMiddleware, result: Answ
     headers = field_list(result.headers)
     changes = short_circuit(await hook(request, result.status, result.body, headers), hook) or {}
     status, body = changes.get("status_code", result.status), changes.get("body", result.body)
-    changed = answer((status, body, changes.get("headers", headers)))
+    headers = field_list(changes.get("headers", headers) or ())
+    if "body" in changes:  # the length was that of the body before; what is known tells its own
+        headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+    changed = answer((status, body, headers))
     if isinstance(body, (dict, list)):
         return changed
     # Other headers or an edited text do not turn JSON, or the text of an error, into HTML.
@@ -254,9 +257,7 @@ async def _join(request: Request, start: Message) -> bool:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
         result = await _after_hooks(request, Answer(start["status"], b"", headers))
         if result.body != b"":
-            # The child's length is not that of what replaces its body.
-            headers = [field for field in header_list(result) if field[0].lower() != "content-length"]
-            await _send_answer(request, result._replace(headers=headers))
+            await _send_answer(request, result)
             return True
         start = {**start, "status": result.status}
         fields = encode_headers(header_list(result))

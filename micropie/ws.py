@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from inspect import isawaitable
 from types import CoroutineType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .concurrency import is_ordinary, uninterrupted
 from .exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
@@ -165,38 +165,45 @@ async def _save_session(request: WebSocketRequest) -> list[BaseException]:
 async def _pass_on(request: WebSocketRequest, ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
     code = 1000
     first: list[Message] = [{"type": "websocket.connect"}]
-    last_type = ""
+    # Where the child has left the connection; sends may overlap, and none leads back from the end.
+    stands: Literal["", "open", "refusing", "over"] = ""
 
     async def receive() -> Message:
-        nonlocal last_type
+        nonlocal stands
         message = first.pop() if first else await ws._from_client()
         if message["type"] == "websocket.disconnect":
-            last_type = message["type"]
+            stands = "over"
         return message
 
     async def send(message: Message) -> None:
-        nonlocal last_type
-        refusal = message["type"] == "websocket.http.response.start"
-        last_type = "websocket.disconnect" if refusal else message["type"]  # what it is should this fail
+        nonlocal stands
+        if message["type"] == "websocket.http.response.start":
+            stands = "over"  # which it is should this fail
+            await ws._to_client(message)
+            stands = "refusing"
+            return
+        if message["type"] not in ("websocket.accept", "websocket.send"):
+            stands = "refusing" if message.get("more_body") else "over"
+        elif not stands:
+            stands = "open"
         await ws._to_client(message)
-        last_type = message["type"]
 
     try:
         await child(scope, receive, send)
     except OSError:
         logger.debug("the client of the app mounted for %s has left", request.path, exc_info=True)
-        last_type = "websocket.disconnect"
+        stands = "over"
     except Exception:
-        if not last_type:
+        if not stands:
             raise
         logger.exception("the app mounted for %s failed", request.path)
         code = 1011
-    if last_type in ("websocket.accept", "websocket.send"):  # left open by the child
+    if stands == "open":
         await ws._finish({"type": "websocket.close", "code": code, "reason": ""})
-    if last_type == "websocket.http.response.start":  # a refusal that has no end yet
+    if stands == "refusing":
         await ws._finish({"type": "websocket.http.response.body", "body": b""})
     # A child that has not answered the handshake leaves that to _end().
-    request._started = bool(last_type)
+    request._started = bool(stands)
 
 
 # --- the end ---------------------------------------------------------------------------------------------

@@ -783,3 +783,20 @@ async def test_the_steps_of_a_sync_generator_share_one_context() -> None:
 
     assert (await http(Steps())).text == "1 set in the first step"
     assert variable.get() == "unset"
+
+
+@pytest.mark.parametrize("names_headers", [False, True])
+async def test_a_hook_that_replaces_a_body_by_a_stream_does_not_keep_its_length(names_headers: bool) -> None:
+    class Streams(HttpMiddleware):
+        async def after_request(self, request: Any, status_code: int, body: Any, headers: Any) -> Any:
+            return {"body": iter("ab"), **({"headers": [*headers, ("X-A", "1")]} if names_headers else {})}
+
+    class Site(App):
+        async def index(self) -> Any:
+            return 200, "long", [("Content-Length", "4"), ("X-B", "2")]
+
+    app = Site()
+    app.middlewares.append(Streams())
+    answer = await http(app)
+    assert (answer.text, "content-length" in answer.headers, answer.headers["x-b"]) == ("ab", False, "2")
+    assert ("x-a" in answer.headers) is names_headers

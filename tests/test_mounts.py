@@ -15,7 +15,7 @@ from micropie import (
     WebSocket,
     WebSocketMiddleware,
 )
-from tests.driver import Client, handshake, http, websocket
+from tests.driver import Client, handshake, http, make_scope, websocket
 
 SECRET = "the secret that no client may see"
 ID = "a-session-that-the-client-knows"
@@ -527,3 +527,27 @@ async def test_a_child_waits_for_the_close_that_a_task_it_left_behind_sends() ->
         client.slow = 5
     await child.task
     assert client.close == (4000, "")
+
+
+async def test_a_send_that_ends_after_the_close_does_not_open_the_socket_again() -> None:
+    class Child(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            self.tasks = [asyncio.create_task(job) for job in (ws.send("slow"), ws.close())]
+            await asyncio.sleep(0)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.send":
+            await closed.wait()
+        elif message["type"] == "websocket.close":
+            closed.set()
+
+    app, child, sent, closed = App(), Child(), [], asyncio.Event()
+    app.mount("/child", child)
+    await app(make_scope("websocket", "/child/", ()), receive, send)
+    await asyncio.gather(*child.tasks)
+    assert sent == ["websocket.accept", "websocket.send", "websocket.close"]
