@@ -331,7 +331,8 @@ class Request:
         body = self._opened
         if body is None:
             body = self._opened = Body(self._receive, self._app._limits, fields.get(b"content-length"))
-        kind, parameters = media_type(fields.get(b"content-type", b""))
+        # What is longer is no media type, and would fill the cache.
+        kind, parameters = media_type(fields.get(b"content-type", b"")[:1024])
         if kind == "application/x-www-form-urlencoded":
             self.body_params = await body.read_form()
         elif is_json(kind):

@@ -146,7 +146,7 @@ class MultipartForm:
         self._task: asyncio.Task[None] | None = None
 
     async def wait_for(self, names: Collection[str | None]) -> None:
-        """Wait until all of these fields and files have begun to come in, or the form has ended.
+        """Wait until all of these fields and files have come in, and a file comes in now, or the form has ended.
 
         Raises:
             HTTPError: As :meth:`Body.chunks`; 400 if the form is malformed.
@@ -248,7 +248,8 @@ class MultipartForm:
 
     def _note(self, name: str) -> None:
         self._wanted.discard(name)
-        if not self._wanted:
+        # Only a file can be handed on while it comes in: a form that ends without one is never seen in part.
+        if not self._wanted and self._file is not None:
             self._arrived.set()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -422,3 +423,15 @@ async def test_the_pieces_of_a_body_can_be_taken_once() -> None:
         await body.read()
     with pytest.raises(RuntimeError, match="read already"):
         await anext(body.chunks())
+
+
+async def test_a_long_media_type_is_not_kept() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            kind = f"text/plain; {number:0100000}"
+            await http(Bodies(), "/raw", "POST", headers=[("Content-Type", kind)], body=b"")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2_000_000

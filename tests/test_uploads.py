@@ -222,6 +222,27 @@ async def test_a_form_that_is_cut_before_its_file_never_reaches_the_handler() ->
     assert judge.status == 400
 
 
+@pytest.mark.parametrize(
+    "first", [field("title", "t"), file("file", b"x") + field("title", "t")], ids=["field", "file and field"]
+)
+async def test_a_handler_sees_all_fields_but_those_behind_a_file(first: bytes) -> None:
+    """However slowly they come in: a parameter that is there is no reason to begin, a file that follows is."""
+
+    class Looks(App):
+        async def index(self, title: str) -> str:
+            return f"{title} {self.request.form('note')}"
+
+    async def later() -> dict[str, Any]:
+        for _ in range(10):  # by then a handler that does not wait has answered
+            await asyncio.sleep(0)
+        return messages.pop(0)
+
+    messages = [part(field("note", "n")), part(file("large", LARGE)), {"type": "http.disconnect"}]
+    assert (await post(Looks(), "/", [part(first), later, later, later])).chunks == [b"t n"]
+    messages = [part(field("note", "n")), {"type": "http.disconnect"}]
+    assert (await post(Looks(), "/", [part(first), later, later])).status == 400
+
+
 async def test_a_slow_handler_slows_the_client_down() -> None:
     """The socket is read no further than the queue holds."""
     read, may_go_on = 0, asyncio.Event()
