@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import sys
 import warnings
@@ -9,6 +10,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Unpack, get_origin
+from urllib.parse import urlsplit
 
 from sphinx.application import Sphinx
 from sphinx.deprecation import RemovedInSphinx10Warning
@@ -30,9 +32,13 @@ copyright = author
 release = installed_version("micropie")
 version = ".".join(release.split(".")[:2])
 
-sys.path.append(str(Path(__file__).parent))  # For our own extension, lifecycle.py.
+HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # For our own extensions, which stand beside this file.
 extensions = [
+    "changelog",
+    "discovery",
     "lifecycle",
+    "notfound.extension",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx_autodoc_typehints",
@@ -85,20 +91,62 @@ intersphinx_mapping = {
 html_theme = "furo"
 html_title = "MicroPie"
 html_favicon = "favicon.svg"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
+templates_path = ["_templates"]
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
 html_domain_indices = False
+
+# Read the Docs says where the pages will be. Only then can they name their own address, as a sitemap must.
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
+notfound_urls_prefix = urlsplit(html_baseurl).path or "/"  # The page 404 is shown at any depth.
+html_context = {
+    "base_url": html_baseurl,
+    "mark": (HERE / "favicon.svg").read_text(encoding="utf-8"),
+}
+
+pygments_style = "github-light-high-contrast"
+pygments_dark_style = "github-dark-high-contrast"
 html_theme_options = {
     "light_css_variables": {
         "color-brand-primary": "#9b2743",
         "color-brand-content": "#9b2743",
         "color-brand-visited": "#7a3b6e",
+        "color-foreground-primary": "#211a1c",
+        "color-foreground-secondary": "#5b5053",
+        "color-foreground-muted": "#6d6165",
+        "color-background-secondary": "#faf7f5",
+        "color-background-hover": "#f3ece9",
+        "color-background-hover--transparent": "#f3ece900",
+        "color-background-border": "#e8dfdc",
+        "color-code-background": "#faf7f5",
+        "color-api-background": "#faf7f5",
+        "color-api-name": "#9b2743",
+        "color-api-pre-name": "#6d6165",
+        "color-highlight-on-target": "#fdf0d5",
+        "color-highlighted-background": "#fbe3b5",
     },
     "dark_css_variables": {
         "color-brand-primary": "#f497ab",
         "color-brand-content": "#f497ab",
         "color-brand-visited": "#d8a4d0",
+        "color-foreground-primary": "#dcd5d6",
+        "color-foreground-secondary": "#aca3a5",
+        "color-foreground-muted": "#968c8f",
+        "color-background-primary": "#151214",
+        "color-background-secondary": "#1c181a",
+        "color-background-hover": "#262023",
+        "color-background-hover--transparent": "#26202300",
+        "color-background-border": "#3a3236",
+        "color-code-background": "#1c181a",
+        "color-api-background": "#1c181a",
+        "color-api-name": "#f497ab",
+        "color-api-pre-name": "#968c8f",
+        "color-highlight-on-target": "#3a2c14",
+        "color-highlighted-background": "#5a4213",
     },
 }
 

@@ -33,7 +33,9 @@ JINJA: Pages = [
 
 PYTHON: Pages = [
     ("library/asyncio-queue.html", "class", ["asyncio.Queue"]),
-    ("library/asyncio-task.html", "function", ["asyncio.timeout"]),
+    ("library/asyncio-sync.html", "class", ["asyncio.Event"]),
+    ("library/asyncio-task.html", "class", ["asyncio.TaskGroup"]),
+    ("library/asyncio-task.html", "function", ["asyncio.timeout", "asyncio.to_thread"]),
     (
         "library/collections.abc.html",
         "class",
@@ -50,7 +52,11 @@ PYTHON: Pages = [
         ],
     ),
     ("library/constants.html", "data", ["Ellipsis", "None"]),
-    ("library/contextlib.html", "class", ["contextlib.AbstractAsyncContextManager"]),
+    (
+        "library/contextlib.html",
+        "class",
+        ["contextlib.AbstractAsyncContextManager", "contextlib.AsyncExitStack"],
+    ),
     ("library/contextvars.html", "class", ["contextvars.ContextVar"]),
     ("library/datetime.html", "class", ["datetime.date", "datetime.datetime"]),
     ("library/enum.html", "class", ["enum.Enum"]),
@@ -70,6 +76,7 @@ PYTHON: Pages = [
     ),
     ("library/functions.html", "class", ["bool", "float", "int", "object"]),
     ("library/html.html", "function", ["html.escape"]),
+    ("library/logging.html", "function", ["logging.basicConfig"]),
     ("library/secrets.html", "function", ["secrets.token_urlsafe"]),
     ("library/stdtypes.html", "class", ["bytes", "dict", "frozenset", "list", "str", "tuple"]),
     ("library/typing.html", "data", ["typing.Annotated", "typing.Any", "typing.Literal", "typing.Unpack"]),

@@ -442,38 +442,10 @@ def test_a_session_of_a_websocket(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sessions-backend", "sessions-shared-backend"])
 def test_a_store_survives_a_restart(name: str, tmp_path: Path) -> None:
-    with run_block(HOWTO / "sessions.rst", name, tmp_path) as server, httpx.Client() as client:
+    with run_block(HOWTO / "session-stores.rst", name, tmp_path) as server, httpx.Client() as client:
         assert [client.get(server.url).text for _ in range(2)] == ["Visits: 1", "Visits: 2"]
         server.restart()
         assert client.get(server.url).text == "Visits: 3"
-
-
-async def test_a_shared_store_does_what_a_backend_promises(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find_run(HOWTO / "sessions.rst", "sessions-shared-backend").write(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    names: dict[str, object] = {}
-    exec((tmp_path / "shared.py").read_text(encoding="utf-8"), names)
-    sessions = [names["SharedSessions"]("s.db") for _ in range(2)]
-    one, other = sessions
-    assert not await one.update("gone", {"a": 1}, [], 60)
-    await one.save("id", {"a": 1, "b": 2}, 60)
-    assert await other.update("id", {"c": [3]}, ["a"], 60)
-    assert await one.load("id") == {"b": 2, "c": [3]}
-    assert await one.rename("id", "new", 60)
-    assert not await other.rename("id", "newer", 60)
-    assert (await other.load("id"), await other.load("new")) == ({}, {"b": 2, "c": [3]})
-    assert await one.update("new", {}, ["b", "c"], 60)
-    assert await one.load("new") == {}
-    await one.save("id", {"a": 1}, 60)
-    await other.delete("id")
-    assert await one.load("id") == {}
-    await one.save("id", {"a": 1}, 0)
-    assert not await one.update("id", {"b": 1}, [], 60)
-    for backend in sessions:
-        backend.db.close()
 
 
 def test_hooks_around_a_request(tmp_path: Path) -> None:
@@ -519,10 +491,12 @@ def test_a_streamed_report(tmp_path: Path) -> None:
 
 
 def test_server_sent_events(tmp_path: Path) -> None:
-    with run_block(HOWTO / "streaming.rst", "streaming-events", tmp_path) as server:
+    with run_block(HOWTO / "server-sent-events.rst", "sse-app", tmp_path) as server:
         with httpx.stream("GET", f"{server.url}events") as answer:
             assert answer.headers["Content-Type"] == "text/event-stream"
             lines = answer.iter_lines()
             assert [next(lines), next(lines)] == ["retry: 2000", ""]
-            assert re.fullmatch(r'data: \{"time": "\d\d:\d\d:\d\d"\}', next(lines))
-        server.wait_for_log("0 listeners left.")
+            httpx.post(f"{server.url}tell", data={"line": "hot"})
+            assert re.fullmatch("id: [0-9a-f]{16}", next(lines))
+            assert next(lines) == 'data: "hot"'
+        server.wait_for_log("0 readers left.")

@@ -26,6 +26,12 @@ WEBSOCKETS = ROOT / "docs" / "tutorial" / "websockets.rst"
 expect.set_options(timeout=15_000)  # A limit on a busy machine, never a wait.
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--contact-sheet", metavar="DIR", type=Path, help="a folder for pictures of the site's pages"
+    )
+
+
 def missing(what: str) -> NoReturn:
     """Skip on a user's machine, where a tool may be missing; fail in CI, where a skipped test is a hole."""
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
@@ -67,14 +73,14 @@ def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the browser packages that the lock file pins, and return their folder."""
     npm = shutil.which("npm")
     if npm is None:
-        missing("There is no npm, which installs the Socket.IO client for the tests.")
+        missing("There is no npm, which installs the Socket.IO client and axe for the tests.")
     folder = tmp_path_factory.mktemp("npm")
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(HERE / name, folder)
     command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        missing(f"npm could not install the Socket.IO client for the tests:\n{done.stderr}")
+        missing(f"npm could not install the Socket.IO client and axe for the tests:\n{done.stderr}")
     return folder / "node_modules"
 
 
