@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from typing import Any
 
@@ -13,7 +12,8 @@ from micropie.types import Receive, Scope, Send
 
 def report(counts: Counter[str]) -> None:
     """Tell at the end what has been counted: the last line that the server writes."""
-    sys.stdout.write(json.dumps(counts) + "\n")
+    # Flushed here: uvicorn ends by its own signal, which leaves no time for what Python still holds back.
+    print(json.dumps(counts), flush=True)
 
 
 class Sockets(App):
