@@ -39,6 +39,7 @@ extensions = [
     "discovery",
     "lifecycle",
     "notfound.extension",
+    "showcase",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx_autodoc_typehints",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, WebSocket
+
+from tests.serving import Server
 
 ELSEWHERE = re.compile(r"^(?!data:|blob:|https?://127\.0\.0\.1[:/])")
 CDN = re.compile(r"https://cdn\.jsdelivr\.net/npm/(?P<package>[\w.-]+)@(?P<version>[^/]+)/(?P<file>[\w./-]+)")
@@ -104,3 +108,24 @@ class Visitor:
             self.errors.append(f"the page wants {route.request.url}, but package-lock.json pins {pinned}")
         # The page asks for an integrity check, for which the file must be readable across origins.
         route.fulfill(path=package / address["file"], headers={"Access-Control-Allow-Origin": "*"})
+
+
+# What the fixtures of the same names give a test.
+
+
+class Visit(Protocol):
+    """Open an address as a new user; ``options`` are those of a browser context."""
+
+    def __call__(self, url: str, **options: Any) -> Visitor: ...
+
+
+@dataclass
+class Served:
+    """One example: the server's process and the address of the example's page."""
+
+    server: Server
+    url: str
+
+
+RunExample = Callable[[str], AbstractContextManager[Served]]
+Show = Callable[[Visitor, str], None]

@@ -7,14 +7,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from playwright.sync_api import Browser, BrowserType, Error, expect
 
-from tests.e2e.browsing import Visitor
+from tests.e2e.browsing import RunExample, Served, Show, Visitor
+from tests.e2e.looking import look_at
 from tests.serving import Server, serve
 from tools.blocks import find_run
 
@@ -29,6 +30,11 @@ expect.set_options(timeout=15_000)  # A limit on a busy machine, never a wait.
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--contact-sheet", metavar="DIR", type=Path, help="a folder for pictures of the site's pages"
+    )
+    parser.addoption(
+        "--write-screenshots",
+        action="store_true",
+        help="write the pictures of the examples into their folders",
     )
 
 
@@ -114,6 +120,45 @@ def run_block(tmp_path: Path) -> Callable[[str], AbstractContextManager[Server]]
         return serve(tmp_path, run.command)
 
     return run_block
+
+
+@pytest.fixture(params=["alone", "mounted"])
+def run_example(request: pytest.FixtureRequest) -> RunExample:
+    """Return a function that serves an example, in both ways in which it is found."""
+
+    @contextmanager
+    def alone(name: str) -> Iterator[Served]:
+        with serve(EXAMPLES / name, "uvicorn app:app") as server:
+            yield Served(server, server.url)
+
+    @contextmanager
+    def mounted(name: str) -> Iterator[Served]:
+        built: Path = request.getfixturevalue("built_docs")
+        with serve(ROOT, f"python docs/gallery.py --built {built}") as server:
+            yield Served(server, f"{server.url}live/{name}/")
+
+    return {"alone": alone, "mounted": mounted}[request.param]
+
+
+@pytest.fixture
+def show(request: pytest.FixtureRequest, npm_packages: Path, tmp_path: Path) -> Show:
+    """Return a function that takes the pictures of an example from a page, and looks for what is wrong with it.
+
+    ``pytest tests/e2e -k example --write-screenshots`` writes them where the docs show them.
+    """
+
+    def show(visitor: Visitor, name: str) -> None:
+        look_at(visitor.page, npm_packages, tmp_path)
+        if request.config.getoption("--write-screenshots"):
+            for theme in ("light", "dark"):
+                shutil.copy(tmp_path / f"{theme}.webp", EXAMPLES / name)
+        sheet: Path | None = request.config.getoption("--contact-sheet")
+        if sheet is not None:
+            (sheet / "examples").mkdir(parents=True, exist_ok=True)
+            for picture in tmp_path.glob("*.png"):
+                shutil.copy(picture, sheet / "examples" / f"{name}-{picture.name}")
+
+    return show
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 
 import micropie
 import micropie.testing
 from tests.e2e.browsing import Visitor
 from tests.e2e.conftest import ROOT, missing
+from tests.e2e.looking import DESKTOP, PHONE, THEMES, WIDE, violations
 from tests.serving import serve
 from tools.blocks import DOCS, pages
 
@@ -21,10 +21,6 @@ Visit = Callable[..., Visitor]
 PAGES = [page.relative_to(DOCS).with_suffix(".html").as_posix() for page in pages()]
 PAGES += ["genindex.html", "search.html?q=websocket"]
 NOWHERE = "tutorial/of/nothing.html"  # What is found there is the page 404.
-
-THEMES = ["light", "dark"]
-DESKTOP: ViewportSize = {"width": 1280, "height": 800}
-PHONE: ViewportSize = {"width": 360, "height": 640}
 
 # One page of each kind.
 KINDS = {
@@ -45,17 +41,6 @@ def site(built_docs: Path) -> Iterator[str]:
     """The address of the site."""
     with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
         yield server.url
-
-
-# The page has been laid out and its observers have run.
-DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-
-# Boxes that are wider inside than outside and not meant to be: only code, tables and drawings scroll, each for itself.
-WIDE = """() => [...document.querySelectorAll("*")].filter((box) =>
-  box.scrollWidth > box.clientWidth
-  && (box === document.documentElement || /auto|scroll/.test(getComputedStyle(box).overflowX))
-  && !box.matches("pre, .table-wrapper")
-).map((box) => `${box.localName}.${box.className}`)"""
 
 
 def test_no_page_scrolls_sideways_on_a_phone(site: str, visit: Visit) -> None:
@@ -87,11 +72,7 @@ def test_axe_finds_no_violation(kind: str, look: str, site: str, npm_packages: P
     visitor = visit(site + KINDS[kind], **LOOKS[look])
     if kind == "404":
         visitor.expect_error("404")
-    page = visitor.page
-    page.add_script_tag(path=npm_packages / "axe-core" / "axe.min.js")
-    page.evaluate(DRAWN)
-    found: list[dict[str, Any]] = page.evaluate("axe.run().then((result) => result.violations)")
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert violations(visitor.page, npm_packages) == []
 
 
 def test_the_page_404_has_its_look_at_any_depth(site: str, visit: Visit) -> None:

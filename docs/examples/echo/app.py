@@ -1,15 +1,20 @@
 """Echo: every message comes back to the one who sent it."""
 
 from pathlib import Path
+from typing import Literal
 
 from micropie import App, WebSocket
 
-PAGE = Path(__file__).with_name("index.html")
+HERE = Path(__file__).parent
 
 
 class Echo(App):
     async def index(self):
-        return PAGE.read_text(encoding="utf-8")
+        return (HERE / "index.html").read_text(encoding="utf-8")
+
+    async def static(self, name: Literal["style.css", "live.js"]):
+        kind = {"style.css": "text/css", "live.js": "text/javascript"}[name]
+        return 200, (HERE / name).read_text(encoding="utf-8"), [("Content-Type", kind)]
 
     async def ws_echo(self, ws: WebSocket):
         await ws.accept()

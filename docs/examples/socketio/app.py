@@ -1,17 +1,21 @@
 """Chat: rooms, names and reconnection over Socket.IO."""
 
 from pathlib import Path
+from typing import Literal
 
 import socketio
 
 from micropie import App
 
-PAGE = Path(__file__).with_name("index.html")
+HERE = Path(__file__).parent
 
 
 class Chat(App):
     async def index(self):
-        return PAGE.read_text(encoding="utf-8")
+        return (HERE / "index.html").read_text(encoding="utf-8")
+
+    async def static(self, name: Literal["style.css"]):
+        return 200, (HERE / name).read_text(encoding="utf-8"), [("Content-Type", "text/css")]
 
 
 sio = socketio.AsyncServer(async_mode="asgi")
