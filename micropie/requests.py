@@ -207,13 +207,13 @@ class Request:
         """Give the session a fresh id with the answer; do it after a login, against session fixation.
 
         Raises:
-            RuntimeError: For a WebSocket, whose client learns no new id, and for the session of an outer app
-                that is no MicroPie app.
+            RuntimeError: For a WebSocket or a stream that has begun, whose client learns no new id, and for the
+                session of an outer app that is no MicroPie app.
         """
         if self._session.shared:
             raise RuntimeError("the session belongs to an outer app: only that can give it a new id")
-        if self.scope["type"] != "http":
-            raise RuntimeError("a session gets a new id only with an HTTP answer")
+        if self.scope["type"] != "http" or self._sealed:
+            raise RuntimeError("a session gets a new id only with an HTTP answer, before that begins")
         self._session.regenerate = True
 
     async def save_session(self) -> None:
@@ -222,7 +222,7 @@ class Request:
         A session that is new is stored with the answer, since only that can tell the client its id.
         """
         if self._view is not None:
-            await self._view.save(None)
+            await self._view.save()
 
     def _seal(self) -> None:
         self._sealed = True

@@ -15,6 +15,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
@@ -53,7 +54,7 @@ class SessionBackend(ABC):
 
     @abstractmethod
     async def load(self, session_id: str) -> dict[str, Any]:
-        """The data of a session, as a dict that belongs to the caller; empty if there is none."""
+        """The data of a session; empty if there is none.  The caller changes neither it nor what is in it."""
 
     @abstractmethod
     async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
@@ -79,10 +80,8 @@ class SessionBackend(ABC):
             data = await self.load(session_id)
             if not data:
                 return False
-            for key in removed:
-                data.pop(key, None)
-            data.update(changed)
-            await self.save(session_id, data, timeout)
+            kept = {key: value for key, value in data.items() if key not in removed}
+            await self.save(session_id, {**kept, **changed}, timeout)
             return True
 
     async def rename(self, session_id: str, new_id: str, timeout: int) -> bool:
@@ -124,8 +123,9 @@ class InMemorySessionBackend(SessionBackend):
     """Sessions in this process's memory: gone after a restart, not shared between workers."""
 
     def __init__(self) -> None:
-        # In the order of the last save, so that the oldest, which expire first, stand in front.
         self._sessions: dict[str, tuple[float, dict[str, Any]]] = {}
+        # A heap of when to look whether which session has expired; each save adds one.
+        self._deadlines: list[tuple[float, str]] = []
 
     async def load(self, session_id: str) -> dict[str, Any]:
         """The data of a session, as a copy; empty if there is none or it has expired."""
@@ -135,17 +135,23 @@ class InMemorySessionBackend(SessionBackend):
     async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
         """Store a copy of the data for ``timeout`` seconds.  Empty data deletes the session."""
         now = time.monotonic()
-        self._sessions.pop(session_id, None)
         if data:
-            self._sessions[session_id] = (now + timeout, copy_data(data))
+            deadline = now + timeout
+            self._sessions[session_id] = (deadline, copy_data(data))
+            heappush(self._deadlines, (deadline, session_id))
+        else:
+            self._sessions.pop(session_id, None)
         self._forget_expired(now)
 
     def _forget_expired(self, now: float) -> None:
-        while self._sessions:
-            oldest = next(iter(self._sessions))
-            if self._sessions[oldest][0] > now:
-                return
-            del self._sessions[oldest]
+        while self._deadlines and self._deadlines[0][0] <= now:
+            deadline, session_id = heappop(self._deadlines)
+            if session_id in self._sessions and self._sessions[session_id][0] == deadline:
+                del self._sessions[session_id]
+        if len(self._deadlines) > 2 * len(self._sessions) + 100:
+            # Most are of sessions that were renewed or deleted.
+            self._deadlines = [(deadline, session_id) for session_id, (deadline, _) in self._sessions.items()]
+            heapify(self._deadlines)
 
 
 def copy_data(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +208,7 @@ class SessionView:
         self.shared = False
         #: Whether the client can be told no id any more, so that no session may begin.
         self.sealed = False
-        # What was stored, copied when somebody first looks: only then can it change.
+        # What was stored, once somebody looks: only then can it change.
         self._before: dict[str, Any] | None = None
 
     async def load(self, session_id: str) -> None:
@@ -218,10 +224,12 @@ class SessionView:
             raise RuntimeError("the session belongs to an outer app, so it cannot get another id here")
         if session_id != self.id:
             stored = await self._backend.load(session_id)
-            written = self._written(self._before, self.data)
-            self._refill(stored)
-            self._before = copy_data(stored)
-            self.data.update(written)
+            data = self.look()  # changed in place: the handler may hold it
+            written = self._written(self._before, data)
+            data.clear()
+            data.update(copy_data(stored))
+            data.update(written)
+            self._before = dict(stored)
             self.id = session_id
             self._stored = bool(stored)
 
@@ -233,7 +241,9 @@ class SessionView:
     def look(self) -> dict[str, Any]:
         """The data, to be read and changed."""
         if self._before is None and not self.shared:
-            self._before = copy_data(self.data)
+            # What was loaded may be the very dict that the backend keeps, and goes on changing.
+            self._before = dict(self.data)
+            self.data = copy_data(self.data)
         return self.data
 
     def replace(self, data: dict[str, Any]) -> None:
@@ -257,50 +267,52 @@ class SessionView:
         """Whether something was written that no client will ever find again."""
         return bool(self.data) and self.sealed and not self._stored and not self.shared
 
-    async def save(self, new_id: str | None) -> str | None:
+    async def save(self, *, begins: bool = False) -> str | None:
         """Store what has changed, or renew a session that was only used.
 
         Args:
-            new_id: The id for a session that has none yet, or is to get another one.
+            begins: Whether a session may begin, because the client is told its id right after.
 
         Returns:
             The id that the client is to be told; ``""`` if it is to forget its own; None for neither,
             because there is no session, or another request has logged it out or moved it meanwhile.
         """
-        session_id, before = self.id or new_id, self._before
-        if session_id is None or self.shared:
+        if self.shared or (self.id is None and not (begins and self.data)):
             return None
+        session_id, before = self.id or self.app._new_session_id(), self._before
         # What is written while this waits belongs to the next save.
         data = self.data if before is None else copy_data(self.data)
         told: str | None = None
         if not self._stored:
             if data and not self.sealed:
-                await self._backend.save(session_id, data, self._timeout)
+                await self._backend.save(session_id, dict(data), self._timeout)
                 self.id = told = session_id
                 self._stored, self.regenerate = True, False
         elif not data:
             await self._backend.delete(session_id)
             self.id, self._stored, told = None, False, ""
         else:
-            told = await self._renew(session_id, new_id, before, data)
+            told = await self._renew(session_id, before, data)
         if before is not None:
             self._before = data
         return told
 
     async def _renew(
-        self, session_id: str, new_id: str | None, before: dict[str, Any] | None, data: dict[str, Any]
+        self, session_id: str, before: dict[str, Any] | None, data: dict[str, Any]
     ) -> str | None:
         removed = () if before is None else before.keys() - data.keys()
         changed = self._written(before, data)
+        if self.regenerate:
+            # Before the changes are written: whatever fails, the old id never leads to a login.
+            new_id = self.app._new_session_id()
+            if not await self._backend.rename(session_id, new_id, self._timeout):
+                return None
+            self.id, self.regenerate = new_id, False
+            session_id = new_id
         # A backend of one's own may return nothing: then the session is taken to be there.
         if await self._backend.update(session_id, changed, removed, self._timeout) is False:
             return None
-        if not self.regenerate or new_id is None:
-            return session_id
-        if not await self._backend.rename(session_id, new_id, self._timeout):
-            return None
-        self.id, self.regenerate = new_id, False
-        return new_id
+        return session_id
 
     @staticmethod
     def _written(before: dict[str, Any] | None, data: dict[str, Any]) -> dict[str, Any]:
@@ -308,8 +320,3 @@ class SessionView:
         if before is None:
             return {}
         return {key: value for key, value in data.items() if not _same(before.get(key, _ABSENT), value)}
-
-    def _refill(self, data: Mapping[str, Any]) -> None:
-        # In place: the handler may hold the dict.
-        self.data.clear()
-        self.data.update(data)

@@ -67,7 +67,7 @@ async def save_before_accept(request: WebSocketRequest, chosen_id: str | None) -
             raise ValueError("session_id is not one that session_id_validator lets pass")
         session = request._session
         await session.adopt(session_id)
-        await session.save(None)
+        await session.save()
         return _set_cookies(request, _cookie(session, session_id))
     finally:
         request._seal()
@@ -79,11 +79,10 @@ def _set_cookies(request: Request, cookie: str | None) -> list[tuple[str, str]]:
 
 
 async def _save(request: Request) -> str | None:
-    session, app = request._view, request._app
-    if session is None or session.shared or (session.id is None and not session.data):
+    session = request._view
+    if session is None:
         return None
-    new_id = app._new_session_id() if session.id is None or session.regenerate else None
-    told = await session.save(new_id)
+    told = await session.save(begins=True)
     return None if told is None else _cookie(session, told)
 
 

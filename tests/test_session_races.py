@@ -16,22 +16,37 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from micropie import App, InMemorySessionBackend, SessionBackend, WebSocket
 from tests.driver import http, websocket
 
 KEYS = st.sampled_from("abc")
 VALUES = st.one_of(st.integers(0, 3), st.lists(st.integers(0, 1), max_size=2))
+BROWSERS = st.integers(0, 1)
+#: What is stored when a history begins; nothing is the rarest case.
+SESSIONS = st.dictionaries(KEYS, VALUES, max_size=3)
+#: Seconds for what takes none: longer is a hang.
+LIMIT = 10
 ID = "a-session-that-both-know"
 COOKIE = [("Cookie", f"session_id={ID}")]
 
 
-class Slow(SessionBackend):
-    """A backend as apps write them: two methods, each of which takes its time."""
+class Stored(SessionBackend):
+    """A backend whose sessions can be looked at."""
 
     def __init__(self) -> None:
         self.stored: dict[str, dict[str, Any]] = {}
+
+    def put(self, session_id: str, data: dict[str, Any]) -> None:
+        self.stored[session_id] = copy.deepcopy(data)
+
+    def drop(self, session_id: str) -> None:
+        self.stored.pop(session_id, None)
+
+
+class Slow(Stored):
+    """A backend as apps write them: two methods, each of which takes its time."""
 
     async def load(self, session_id: str) -> dict[str, Any]:
         found = copy.deepcopy(self.stored.get(session_id, {}))
@@ -45,12 +60,38 @@ class Slow(SessionBackend):
             self.stored[session_id] = copy.deepcopy(data)
 
 
+class Sharing(Stored):
+    """A backend that copies nothing: it hands out what it keeps, keeps what it is handed, and changes that in place."""
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        return self.stored.get(session_id, {})
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        self.stored[session_id] = data
+        if not data:
+            del self.stored[session_id]
+
+    async def update(self, session_id: str, changed: Any, removed: Any, timeout: int) -> bool:
+        if session_id not in self.stored:
+            return False
+        data = self.stored[session_id]
+        data.update(changed)
+        for key in removed:
+            data.pop(key, None)
+        if not data:
+            del self.stored[session_id]
+        return True
+
+
 class Memory(InMemorySessionBackend):
     """The backend that an app has by itself."""
 
     @property
     def stored(self) -> dict[str, dict[str, Any]]:
         return {session_id: data for session_id, (_, data) in self._sessions.items()}
+
+    def put(self, session_id: str, data: dict[str, Any]) -> None:
+        self._sessions[session_id] = (float("inf"), copy.deepcopy(data))
 
     def drop(self, session_id: str) -> None:
         self._sessions.pop(session_id, None)
@@ -63,8 +104,16 @@ class Steps:
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
         self.task: asyncio.Task[Any] | None = None
 
-    def tell(self, verb: str, *details: Any) -> None:
+    async def done(self, verb: str, *details: Any) -> None:
+        """Have a step done."""
         self._queue.put_nowait((verb, *details))
+        async with asyncio.timeout(LIMIT):
+            await self._queue.join()
+
+    async def ended(self, verb: str) -> Any:
+        """Have the handler end, and return what came of its connection."""
+        self._queue.put_nowait((verb,))
+        return await self.task
 
     async def follow(self, request: Any) -> None:
         while True:
@@ -86,13 +135,14 @@ class Steps:
                     raise ArithmeticError
                 case "end":
                     return
+            self._queue.task_done()
 
 
 class Site(App):
     """Handlers that do what they are told."""
 
-    def __init__(self, backend: SessionBackend) -> None:
-        super().__init__(backend)
+    def __init__(self, backend: SessionBackend, **settings: Any) -> None:
+        super().__init__(backend, **settings)
         self.steps: dict[str, Steps] = {}
 
     async def plain(self, name: str) -> str:
@@ -118,8 +168,6 @@ class View:
         self.before = copy.deepcopy(data)
         self.data = copy.deepcopy(data)
         self.regenerates = False
-        # A stream and a socket have told the browser all they can before their first step.
-        self.sealed = kind != "plain"
 
 
 class Races(RuleBasedStateMachine):
@@ -131,30 +179,42 @@ class Races(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.app = Site(self.backend_class())
+        self.backend = self.backend_class()
+        self.app = Site(self.backend, session_id_factory=self.make_id)
         self.numbers = itertools.count()
         self.views: dict[str, View] = {}
         # The model: what is stored, under which id, and which id each browser has.
         self.stored: dict[str, dict[str, Any]] = {}
-        self.cookies: dict[int, str | None] = {0: None, 1: None}
-        #: What the app's browsers have; ids are random, so the model learns them from there.
-        self.jars: dict[int, str | None] = {0: None, 1: None}
+        self.cookies: list[str | None] = [None, None]
+        #: The ids that the app has made.
+        self.made: list[str] = []
+        #: What the app's browsers have.
+        self.jars: list[str | None] = [None, None]
+
+    @initialize(data=SESSIONS, shared=st.booleans())
+    def begin_with_a_session(self, data: dict[str, Any], shared: bool) -> None:
+        """Most histories begin with a session: that of one browser, or, as with two windows, of both."""
+        if data:
+            self.stored[ID] = copy.deepcopy(data)
+            self.backend.put(ID, data)
+            self.cookies = [ID, ID if shared else None]
+            self.jars = list(self.cookies)
 
     def teardown(self) -> None:
         for name in list(self.views):
             self.finish(name, fails=False)
         self.runner.close()
 
+    def make_id(self) -> str:
+        self.made.append(f"the-session-number-{len(self.made)}")
+        return self.made[-1]
+
     def run(self, job: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(job)
 
-    async def settle(self) -> None:
-        for _ in range(30):
-            await asyncio.sleep(0)
-
     # --- what the browsers do -------------------------------------------------------------------------
 
-    @rule(target=connections, kind=st.sampled_from(("plain", "stream", "socket")), browser=st.integers(0, 1))
+    @rule(target=connections, kind=st.sampled_from(("plain", "stream", "socket")), browser=BROWSERS)
     def begin(self, kind: str, browser: int) -> str:
         name = f"n{next(self.numbers)}"
         session_id = self.cookies[browser]
@@ -170,8 +230,9 @@ class Races(RuleBasedStateMachine):
             job = self._socket(name, cookie)
         else:
             job = http(self.app, f"/{kind}/{name}", headers=cookie, alone=False)
-        self.app.steps[name].task = asyncio.create_task(job)
-        await self.settle()
+        steps = self.app.steps[name]
+        steps.task = asyncio.create_task(job)
+        await steps.done("begin")
 
     async def _socket(self, name: str, cookie: Any) -> None:
         async with websocket(self.app, f"/socket/{name}", headers=cookie, leave=False, alone=False) as client:
@@ -207,85 +268,71 @@ class Races(RuleBasedStateMachine):
     @rule(name=connections)
     def save(self, name: str) -> None:
         self.act(name, "save")
-        self.store(self.views[name], answers=False)
+        self.store(self.views[name])
 
     @rule(name=consumes(connections), fails=st.booleans())
     def finish(self, name: str, fails: bool) -> None:
         steps, view = self.app.steps.pop(name), self.views.pop(name)
-        steps.tell("fail" if fails else "end")
-        answer = self.run(self._wait(steps.task))
+        answer = self.run(steps.ended("fail" if fails else "end"))
         if view.kind == "plain":
             if fails:  # what an unexpected error leaves behind is dropped
                 view.data, view.regenerates = copy.deepcopy(view.before), False
-            self.store(view, answers=True, cookies=answer.cookies)
+            self.store(view, answer.cookies)
         elif view.kind == "socket" or not fails:
-            self.store(view, answers=False)
+            self.store(view)
 
-    async def _wait(self, task: Any) -> Any:
-        result = await task
-        await self.settle()
-        return result
-
-    @rule(browser=st.integers(0, 1))
+    @rule(browser=BROWSERS)
     def expire(self, browser: int) -> None:
         """The session of a browser is gone, as after a long night."""
-        session_id = self.cookies[browser]
-        self.stored.pop(session_id or "", None)
-        backend: Any = self.app.session_backend
-        backend.drop(session_id) if isinstance(backend, Memory) else backend.stored.pop(session_id, None)
+        session_id = self.cookies[browser] or ""
+        self.stored.pop(session_id, None)
+        self.backend.drop(session_id)
 
     def act(self, name: str, *step: Any) -> None:
-        self.app.steps[name].tell(*step)
-        self.run(self.settle())
+        self.run(self.app.steps[name].done(*step))
 
     # --- the model ------------------------------------------------------------------------------------
 
-    def store(self, view: View, *, answers: bool, cookies: list[str] = []) -> None:  # noqa: B006  # read only
-        told = [cookie.split(";")[0].removeprefix("session_id=") for cookie in cookies]
+    def store(self, view: View, cookies: list[str] | None = None) -> None:
+        """What a save stores, and which cookie comes with it if it is that of an answer."""
+        answers = cookies is not None
+        told = [cookie.split(";")[0].partition("=")[2] for cookie in cookies or ()]
         if told:
             self.jars[view.browser] = told[-1] or None
+        expected = []
         if view.id is None:
             if view.data and answers:
-                [new_id] = told  # the app chose it
-                self.stored[new_id] = copy.deepcopy(view.data)
-                self.cookies[view.browser] = new_id
+                view.id = self.made[-1]
+                self.stored[view.id] = copy.deepcopy(view.data)
+                expected = [view.id]
         elif not view.data:
             self.stored.pop(view.id, None)
-            view.id = None
-            if answers:
-                assert told == [""]
-                self.cookies[view.browser] = None
+            view.id, expected = None, [""]
         elif view.id in self.stored:
-            self.merge(view, told, answers=answers)
-        else:
-            assert told == []  # somebody has logged it out, and it stays so
+            self.merge(view)
+            expected = [view.id]
+        # Otherwise somebody has logged it out, and it stays so.
+        if answers:
+            assert told == expected
+            if expected:
+                self.cookies[view.browser] = expected[0] or None
         view.before = copy.deepcopy(view.data)
 
-    def merge(self, view: View, told: list[str], *, answers: bool) -> None:
-        assert view.id is not None
+    def merge(self, view: View) -> None:
         stored = self.stored.pop(view.id)
         for key in view.before.keys() - view.data.keys():
             stored.pop(key, None)
-        stored.update(
-            {
-                key: copy.deepcopy(value)
-                for key, value in view.data.items()
-                if view.before.get(key, ...) != value
-            }
-        )
-        if answers and view.regenerates:
-            [fresh] = told
-            assert fresh not in (view.id, "")
-            view.id = fresh
-        self.stored[view.id] = stored
-        if answers:
-            assert told == [view.id]
-            self.cookies[view.browser] = view.id
+        for key, value in view.data.items():
+            if view.before.get(key, ...) != value:
+                stored[key] = copy.deepcopy(value)
+        if view.regenerates:
+            view.id, view.regenerates = self.made[-1], False
+        if stored:
+            self.stored[view.id] = stored
 
     @invariant()
     def both_store_the_same(self) -> None:
-        backend: Any = self.app.session_backend
-        assert backend.stored == self.stored
+        assert self.backend.stored == self.stored
         assert self.jars == self.cookies
 
 
@@ -295,11 +342,19 @@ class SlowRaces(Races):
     backend_class = Slow
 
 
+class SharingRaces(Races):
+    """The same with a backend that copies nothing."""
+
+    backend_class = Sharing
+
+
 FEW = settings(max_examples=150, stateful_step_count=25, deadline=None, derandomize=True)
 TestRaces = Races.TestCase
 TestRaces.settings = FEW
 TestSlowRaces = SlowRaces.TestCase
 TestSlowRaces.settings = FEW
+TestSharingRaces = SharingRaces.TestCase
+TestSharingRaces.settings = FEW
 
 
 # --- two at the same moment -----------------------------------------------------------------------------

@@ -129,6 +129,10 @@ class Site(App):
         await self.go_on.wait()
         return "done"
 
+    async def saves_and_raises(self) -> str:
+        await self.saves()
+        raise ValueError(SECRET)
+
     async def ws_before(self, ws: WebSocket) -> None:
         self.act(self.request)
         await ws.accept()
@@ -320,6 +324,70 @@ async def test_a_fresh_id_never_revives_a_session_that_was_logged_out_meanwhile(
     assert backend._sessions == {}
 
 
+@pytest.mark.parametrize("method", ["rename", "update", "save"])
+async def test_a_login_that_cannot_be_stored_is_none_under_the_old_id(method: str) -> None:
+    """Who planted the old id waits for just that."""
+    backend = Failing(method, cart=[1])
+    answer = await http(Site(backend, log_in), "/", headers=COOKIE)
+    assert (answer.status, answer.cookies) == (500, [])
+    assert not any("user" in data for _, data in backend._sessions.values())
+
+
+async def test_a_login_that_is_cancelled_is_none_under_the_old_id() -> None:
+    """At each step of the backend the server may give up."""
+    for steps in range(12):
+        app = Site(Plain(cart=[1]), log_in)
+        task = asyncio.create_task(http(app, "/", headers=COOKIE))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert "user" not in await look(app), steps
+    assert not task.cancelled()
+
+
+@pytest.mark.parametrize("target", ["/saves", "/saves_and_raises"])
+async def test_a_login_that_is_saved_early_has_a_fresh_id_from_then_on(target: str) -> None:
+    app = Site(Recorded(cart=[1]), log_in)
+    task = asyncio.create_task(http(app, target, headers=COOKIE))
+    await app.waiting.wait()
+    assert await look(app) == {}
+    app.go_on.set()
+    fresh = new_id(await task)
+    assert await look(app, fresh) == {"cart": [1], "user": "alice"}
+
+
+async def test_a_login_has_one_fresh_id_however_often_it_is_saved() -> None:
+    made: list[str] = []
+
+    def make_id() -> str:
+        made.append(f"a-session-of-number-{len(made)}")
+        return made[-1]
+
+    class Saves(App):
+        async def index(self) -> str:
+            log_in(self.request)
+            await self.request.save_session()
+            await self.request.save_session()
+            return ""
+
+    app = Saves(Recorded(cart=[1]), session_id_factory=make_id)
+    assert [new_id(await http(app, "/", headers=COOKIE))] == made
+
+
+async def test_a_stream_that_has_begun_gets_no_fresh_id(caplog: pytest.LogCaptureFixture) -> None:
+    class Streams(App):
+        async def index(self) -> AsyncIterator[str]:
+            yield "chunk"
+            log_in(self.request)
+
+    app = Streams(Recorded(cart=[1]))
+    answer = await http(app, "/", headers=COOKIE)
+    assert not answer.complete
+    assert "a session gets a new id only with an HTTP answer, before that begins" in caplog.text
+    assert await look(app) == {"cart": [1]}
+
+
 async def test_a_stream_goes_on_with_the_session_that_was_moved() -> None:
     class Streams(App):
         async def index(self) -> AsyncIterator[str]:
@@ -386,6 +454,28 @@ async def test_expired_sessions_are_forgotten(clock: Clock) -> None:
     clock.now += 60
     await backend.save("3", {}, 60)
     assert backend._sessions == {}
+
+
+async def test_a_session_that_lives_long_keeps_no_other_from_being_forgotten(clock: Clock) -> None:
+    backend = InMemorySessionBackend()
+    await backend.save("long", {"n": 1}, 1000)
+    for number in range(10):
+        await backend.save(str(number), {"n": number}, 60)
+    await backend.save("9", {"n": 9}, 600)
+    clock.now += 60
+    await backend.save("another", {}, 60)
+    assert list(backend._sessions) == ["long", "9"]
+
+
+async def test_sessions_that_are_renewed_or_deleted_leave_nothing_behind(clock: Clock) -> None:
+    backend = InMemorySessionBackend()
+    for number in range(5000):
+        clock.now += 1
+        await backend.save("kept", {"n": number}, 8 * 3600)
+        await backend.save(f"id {number}", {"n": number}, 8 * 3600)
+        await backend.delete(f"id {number}")
+        assert len(backend._deadlines) < 110
+    assert backend._sessions == {"kept": (clock.now + 8 * 3600, {"n": 4999})}
 
 
 # --- at the same time -----------------------------------------------------------------------------------
