@@ -1,0 +1,68 @@
+"""Sanic as an ASGI app. It has a server of its own, which is not measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sanic import HTTPResponse, Request, Sanic, Websocket, html, json
+
+app: Any = Sanic("benchmark", configure_logging=False)
+app.config.ACCESS_LOG = False
+app.config.MOTD = False
+crowd: set[Websocket] = set()
+
+
+@app.get("/")
+async def index(request: Request) -> HTTPResponse:
+    return html("Hello, World!")
+
+
+@app.get("/data")
+async def data(request: Request) -> HTTPResponse:
+    return json({"hello": "world", "n": 1})
+
+
+@app.get("/greet/<name:str>")
+async def greet(request: Request, name: str) -> HTTPResponse:
+    return html(f"Hello {name}{request.args.get('x', '')}")
+
+
+@app.post("/form")
+async def form(request: Request) -> HTTPResponse:
+    return html(f"{request.form.get('name')}:{request.form.get('age')}")
+
+
+@app.post("/person")
+async def person(request: Request) -> HTTPResponse:
+    return html(f"{request.json['name']}:{request.json['age']}")
+
+
+# Under ASGI the end of a WebSocket is a message that is None.
+@app.websocket("/echo")
+async def echo(request: Request, ws: Websocket) -> None:
+    while (text := await ws.recv()) is not None:
+        await ws.send(text)
+
+
+@app.websocket("/echo_bytes")
+async def echo_bytes(request: Request, ws: Websocket) -> None:
+    while (sent := await ws.recv()) is not None:
+        await ws.send(sent)
+
+
+@app.websocket("/hello/<name:str>")
+async def hello(request: Request, ws: Websocket, name: str) -> None:
+    punct = request.args.get("punct", "")
+    while await ws.recv() is not None:
+        await ws.send(f"Hello {name}{punct}")
+
+
+@app.websocket("/broadcast")
+async def broadcast(request: Request, ws: Websocket) -> None:
+    crowd.add(ws)
+    try:
+        while (text := await ws.recv()) is not None:
+            for other in list(crowd):
+                await other.send(text)
+    finally:
+        crowd.discard(ws)

@@ -1,0 +1,79 @@
+"""Tables for a terminal, from the results of a section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import geometric_mean
+from typing import Any
+
+from benchmarks.pairs import Row
+
+
+def show(results: dict[str, Any]) -> str:
+    """All tables of a section: each row in full, and for ratios all rows beside each other."""
+    rows: dict[str, Row] = results["rows"]
+    parts = [in_full(name, row, results["unit"]) for name, row in rows.items()]
+    if all("ratio" in entry for row in rows.values() for entry in row.values()):
+        parts.append(beside(rows))
+    return "\n".join(parts)
+
+
+def in_full(title: str, row: Row, unit: str) -> str:
+    """One row: what each framework costs, and how sure that is."""
+    relation = "ratio" if all("ratio" in entry for entry in row.values()) else "over"
+    head = [title, unit, "quartiles", f"{relation} raw", "quartiles", "95 %"]
+    lines = [
+        [name, *middle(entry["cost"]), *middle(entry[relation]), interval(entry[relation])]
+        for name, entry in sorted(row.items(), key=lambda item: item[1]["cost"]["median"])
+    ]
+    return table([head, *lines])
+
+
+def beside(rows: dict[str, Row]) -> str:
+    """The ratios of all rows, with the best framework first."""
+    names = {name for row in rows.values() for name in row}
+    means = {
+        name: geometric_mean(row[name]["ratio"]["median"] for row in rows.values() if name in row)
+        for name in names
+    }
+    head = ["ratio to raw", *rows, "mean"]
+    lines = [
+        [
+            name,
+            *(number(row[name]["ratio"]["median"]) if name in row else "-" for row in rows.values()),
+            number(means[name]),
+        ]
+        for name in sorted(names, key=lambda name: -means[name])
+    ]
+    return table([head, *lines])
+
+
+def middle(spread: dict[str, float]) -> tuple[str, str]:
+    return number(spread["median"]), f"{number(spread['q1'])} .. {number(spread['q3'])}"
+
+
+def interval(spread: dict[str, float]) -> str:
+    return f"{number(spread['low'])} .. {number(spread['high'])}"
+
+
+def number(value: float) -> str:
+    """As many digits as say something."""
+    if abs(value) < 10:
+        return f"{value:.3f}"
+    return f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def table(lines: Iterable[list[str]]) -> str:
+    """Columns as wide as they need, the first to the left and all others to the right."""
+    cells = list(lines)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return (
+        "\n".join(
+            "  ".join(
+                cell.ljust(width) if not at else cell.rjust(width)
+                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in cells
+        )
+        + "\n"
+    )
