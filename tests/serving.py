@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
@@ -47,8 +47,15 @@ CONFIGURATIONS = {
 class Server:
     """One server process at a time, always at one address."""
 
-    def __init__(self, directory: Path, command: str = "uvicorn app:app") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        command: str = "uvicorn app:app",
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._directory = directory
+        self._environment = os.environ if environment is None else environment
         words = shlex.split(command)
         if words[0] in ("python", "python3"):
             words = words[2:] if words[1] == "-m" else words[1:]
@@ -59,7 +66,8 @@ class Server:
         self.ws_url = f"ws://127.0.0.1:{self.port}/"
         program = [words[0]] if words[0].endswith(".py") else ["-m", words[0]]
         options = options.format(fd=self._socket.fileno(), port=self.port)
-        self._command = [sys.executable, *program, *words[1:], *options.split()]
+        python = sys.executable if environment is None else "python"
+        self._command = [python, *program, *words[1:], *options.split()]
         self._log: list[str] = []
         self._started_at = 0
         self._silent = True  # Nobody is there to write any more.
@@ -81,7 +89,7 @@ class Server:
         self._process = subprocess.Popen(
             self._command,
             cwd=self._directory,
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**self._environment, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
             pass_fds=[self._socket.fileno()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -167,14 +175,20 @@ def tracebacks(log: str) -> list[str]:
 
 @contextmanager
 def serve(
-    directory: Path, command: str = "uvicorn app:app", *, own_errors: Collection[str] = ()
+    directory: Path,
+    command: str = "uvicorn app:app",
+    *,
+    own_errors: Collection[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """Run ``command`` in ``directory`` for the length of a ``with`` block.
+
+    With an ``environment`` it runs in that one, and with the Python that is first on its ``PATH``.
 
     What the server wrote is shown with any failure of the block. A traceback in it is a failure itself, unless it
     ends in one of ``own_errors``, the server's own.
     """
-    server = Server(directory, command)
+    server = Server(directory, command, environment=environment)
     try:
         try:
             server.start()

@@ -282,15 +282,16 @@ def _script(found: list[Block]) -> Iterator[tuple[Block, dict[str, Block]]]:
 
 def _serves(command: str) -> bool:
     """Whether a command starts a server, alone or as ``python -m``, with or without variables before it."""
-    return _program(command) in SERVERS
+    return program(command) in SERVERS
 
 
 def _tests(command: str) -> bool:
     """Whether a command runs pytest."""
-    return _program(command) == "pytest"
+    return program(command) == "pytest"
 
 
-def _program(command: str) -> str:
+def program(command: str) -> str:
+    """Return the program that a command runs, without ``python -m`` and variables before it; empty if there is none."""
     words = command.split()
     while words and re.match(r"\w+=", words[0]):
         del words[0]

@@ -25,6 +25,8 @@ from tests.serving import Server, serve
 from tools.blocks import DOCS, Run, find_run, pages, pytest_runs, runs
 
 QUICKSTART = DOCS / "tutorial" / "quickstart.rst"
+ARGUMENTS = DOCS / "tutorial" / "arguments.rst"
+ANSWERS = DOCS / "tutorial" / "answers.rst"
 WEBSOCKETS = DOCS / "tutorial" / "websockets.rst"
 HOWTO = DOCS / "howto"
 README = DOCS.parent / "README.md"
@@ -100,7 +102,7 @@ def test_the_readme(tmp_path: Path) -> None:
             assert ws.recv() == "hi"
 
 
-# The quick start
+# The first pages of the tutorial
 
 
 def test_arguments(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_arguments(tmp_path: Path) -> None:
 
 
 def test_answers(tmp_path: Path) -> None:
-    with run_block(QUICKSTART, "quickstart-answers", tmp_path) as server:
+    with run_block(QUICKSTART, "quickstart-json", tmp_path) as server:
         assert ask(f"{server.url}pies") == (200, '["apple","cherry"]')
         assert ask(f"{server.url}pie/2") == (200, '{"number":2,"name":"cherry"}')
         assert ask(f"{server.url}pie/3") == (404, '{"error":"There is no pie 3."}')
@@ -171,14 +173,14 @@ app = Answers()
 
 
 def test_stream(tmp_path: Path) -> None:
-    with run_block(QUICKSTART, "quickstart-stream", tmp_path) as server:
+    with run_block(ANSWERS, "answers-stream", tmp_path) as server:
         assert ask(f"{server.url}countdown/1") == (200, "1 Done!")
         assert ask(f"{server.url}countdown/99") == (400, "400 Bad Request: A minute at most.")
         assert ask(f"{server.url}bake") == (200, "A pie that took two seconds.")
 
 
 def test_methods(tmp_path: Path) -> None:
-    with run_block(QUICKSTART, "quickstart-methods", tmp_path) as server:
+    with run_block(ARGUMENTS, "arguments-methods", tmp_path) as server:
         assert "0 people" in ask(server.url)[1]
         assert ask(f"{server.url}like")[0] == 405
         status, text = ask(f"{server.url}like", "POST")  # The redirect is followed.
@@ -188,7 +190,7 @@ def test_methods(tmp_path: Path) -> None:
 
 def test_forms_and_json(tmp_path: Path) -> None:
     with (
-        run_block(QUICKSTART, "quickstart-forms-app", tmp_path) as server,
+        run_block(ARGUMENTS, "arguments-body-app", tmp_path) as server,
         httpx.Client(base_url=server.url, follow_redirects=True) as client,
     ):
         assert "<li>&lt;b&gt;: 5</ul>" in client.post("sign", data={"name": "<b>", "stars": "5"}).text
@@ -198,14 +200,14 @@ def test_forms_and_json(tmp_path: Path) -> None:
 
 
 def test_settings(tmp_path: Path) -> None:
-    with run_block(QUICKSTART, "quickstart-settings", tmp_path) as server:
+    with run_block(ANSWERS, "answers-settings", tmp_path) as server:
         assert 0 <= json.loads(ask(server.url)[1])["seconds"] < 600
         server.stop()
         assert "Goodbye!" in server.log()
 
 
 def test_logging(tmp_path: Path) -> None:
-    run = find_run(QUICKSTART, "quickstart-logging")
+    run = find_run(ANSWERS, "answers-logging")
     run.write(tmp_path)
     with closing(Server(tmp_path, run.command)) as server:  # Here a traceback is no failure.
         server.start()

@@ -1,9 +1,10 @@
-"""The blocks of the WebSocket page, used as the reader uses them: in the console of the app's own page."""
+"""The blocks of the tutorial as the reader uses them: in the console of the app's own page, and the chat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -11,7 +12,9 @@ from playwright.sync_api import expect
 from tests.e2e.browsing import Visitor
 from tests.e2e.conftest import EXAMPLES, WEBSOCKETS
 from tests.serving import Server, serve
-from tools.blocks import blocks
+from tools.blocks import DOCS, blocks, find_run
+
+CHAT = DOCS / "tutorial" / "chat.rst"
 
 Visit = Callable[..., Visitor]
 RunBlock = Callable[[str], AbstractContextManager[Server]]
@@ -187,3 +190,106 @@ def test_socketio(name: str, run_block: RunBlock, visit: Visit) -> None:
         bob.page.locator("#text").fill("back again")
         bob.page.locator("#send").click()
         expect(alice.page.locator("#log li").last).to_have_text("back again")
+
+
+# The chat
+
+
+@pytest.fixture
+def enter(visit: Visit) -> Callable[..., Visitor]:
+    """Return a function that enters the chat with a name and goes to the kitchen."""
+
+    def enter(server: Server, name: str) -> Visitor:
+        visitor = visit(server.url)
+        visitor.page.get_by_label("Your name").fill(name)
+        visitor.page.get_by_role("button", name="Enter").click()
+        visitor.page.get_by_role("link", name="kitchen").click()
+        expect(visitor.page.get_by_role("heading", name="kitchen")).to_be_visible()
+        return visitor
+
+    return enter
+
+
+def say(visitor: Visitor, text: str) -> None:
+    visitor.page.get_by_label("Message", exact=True).fill(text)
+    visitor.page.get_by_role("button", name="Send").click()
+
+
+def expect_lines(visitor: Visitor, *lines: str) -> None:
+    expect(visitor.page.get_by_role("log").locator("p")).to_have_text(list(lines))
+
+
+@pytest.fixture
+def run_chat(tmp_path: Path) -> RunBlock:
+    """Return a function that serves a step of the chat."""
+
+    def run_chat(name: str) -> AbstractContextManager[Server]:
+        run = find_run(CHAT, name)
+        run.write(tmp_path)
+        return serve(tmp_path, run.command)
+
+    return run_chat
+
+
+def test_chat_login(run_chat: RunBlock, visit: Visit) -> None:
+    with run_chat("chat-login") as server:
+        page = visit(server.url).page
+        page.get_by_label("Your name").fill("<b>Eve</b>")
+        page.get_by_role("button", name="Enter").click()
+        page.goto(f"{server.url}?name=Bob")
+        expect(page.locator("body")).to_contain_text("Hello <b>Eve</b>!")
+        page.get_by_role("button", name="Leave").click()
+        expect(page.get_by_label("Your name")).to_be_focused()
+
+
+def test_chat_rooms(run_chat: RunBlock, enter: Callable[..., Visitor]) -> None:
+    with run_chat("chat-rooms") as server:
+        alice, bob = enter(server, "Alice"), enter(server, "Bob")
+        alice.page.wait_for_function("socket.readyState === WebSocket.OPEN")
+        bob.page.wait_for_function("socket.readyState === WebSocket.OPEN")
+        say(alice, "<i>Hello</i>")
+        expect_lines(bob, "Alice<i>Hello</i>")
+        expect_lines(alice, "Alice<i>Hello</i>")
+        for path, status in {"room/cellar": 404, "room": 400, "room/kitchen/x": 404}.items():
+            answer = alice.page.request.get(server.url + path)
+            assert answer.status == status, path
+
+
+def test_chat_history(run_chat: RunBlock, enter: Callable[..., Visitor]) -> None:
+    with run_chat("chat-history") as server:
+        alice = enter(server, "Alice")
+        expect(alice.page.locator("#people")).to_have_text("Here: Alice")
+        say(alice, "one")
+        say(alice, "two")
+        bob = enter(server, "Bob")
+        expect_lines(bob, "Aliceone", "Alicetwo")
+        expect(alice.page.locator("#people")).to_have_text("Here: Alice, Bob")
+        bob.page.close()
+        expect(alice.page.locator("#people")).to_have_text("Here: Alice")
+
+
+def test_chat_finished(run_chat: RunBlock, enter: Callable[..., Visitor]) -> None:
+    with run_chat("chat-finished") as server:
+        alice, bob = enter(server, "Alice"), enter(server, "Bob")
+        for visitor in (alice, bob):
+            expect(visitor.page.get_by_role("status")).to_have_text("Connected")
+        say(alice, "one")
+        alice.expect_error("net::ERR_INTERNET_DISCONNECTED")
+        alice.page.context.set_offline(True)
+        expect(alice.page.get_by_role("status")).to_have_text("Connection lost, trying again …")
+        expect(alice.page.get_by_role("button", name="Send")).to_be_disabled()
+        expect(bob.page.locator("#people")).to_have_text("Here: Bob")
+        say(bob, "two")
+        alice.page.wait_for_event("console")  # It tries, and the network is not there.
+        alice.page.context.set_offline(False)
+        expect_lines(alice, "Aliceone", "Bobtwo")
+
+        other = alice.page.context.new_page()
+        other.goto(server.url)
+        other.get_by_role("button", name="Leave").click()
+        expect(alice.page).to_have_url(server.url)
+        expect(alice.page.get_by_label("Your name")).to_be_visible()
+
+        server.restart()  # It knows nobody any more, and the page does not try for ever.
+        expect(bob.page).to_have_url(server.url)
+        expect(bob.page.get_by_label("Your name")).to_be_visible()
