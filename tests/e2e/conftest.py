@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserType, Error, expect
 from tests.e2e.browsing import RunExample, Served, Show, Visitor
 from tests.e2e.looking import look_at
 from tests.serving import Server, serve
-from tools.blocks import find_run
+from tools.blocks import find_run, runs
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -128,7 +128,8 @@ def run_example(request: pytest.FixtureRequest) -> RunExample:
 
     @contextmanager
     def alone(name: str) -> Iterator[Served]:
-        with serve(EXAMPLES / name, "uvicorn app:app") as server:
+        [run] = runs(EXAMPLES / name / "index.rst")
+        with serve(EXAMPLES / name, run.command) as server:
             yield Served(server, server.url)
 
     @contextmanager

@@ -10,12 +10,13 @@ export function address(path) {
 }
 
 /**
- * Keep a WebSocket to `path` open. The page may give functions that are called when it
- * `opened()`, `received(data)` a message, or `changed(state)` to "connecting", "open", "lost" or "closed".
+ * Keep a WebSocket to `path` open, or to what `path()` returns each time. The page may give functions that are called when it
+ * `opened()`, `received(data)` a message, or `changed(state)` to "connecting", "open", "lost" or "closed". What has to
+ * happen before each try is done by `before()`; should it fail, so does the try. Binary data is an ArrayBuffer.
  *
  * The state stands in the element with the id "status". What has the attribute data-online is disabled without a connection.
  */
-export function connect(path, { opened, received, changed } = {}) {
+export function connect(path, { before, opened, received, changed } = {}) {
   const status = document.getElementById("status");
   let socket, timer, since, delay = 1;
 
@@ -26,11 +27,18 @@ export function connect(path, { opened, received, changed } = {}) {
     changed?.(state);
   }
 
-  function open() {
+  async function open() {
     clearTimeout(timer);
     show("connecting", "Connecting …");
     since = null;
-    socket = new WebSocket(address(path));
+    try {
+      if (before) await before();
+    } catch {
+      again("No connection.");
+      return;
+    }
+    socket = new WebSocket(address(typeof path === "function" ? path() : path));
+    socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       since = Date.now();
       show("open", "Connected");
@@ -44,11 +52,15 @@ export function connect(path, { opened, received, changed } = {}) {
         return;
       }
       if (since && Date.now() - since > 1000 * LONGEST) delay = 1;  // It was good for a while, so it may be again.
-      show("lost", `${since ? "Connection lost" : "No connection"} (code ${code}). Trying again within ${delay} s …`);
-      // Not all browsers in the same moment: a server that starts again is busy enough.
-      timer = setTimeout(open, 1000 * delay * (0.5 + Math.random() / 2));
-      delay = Math.min(2 * delay, LONGEST);
+      again(`${since ? "Connection lost" : "No connection"} (code ${code}).`);
     };
+  }
+
+  function again(words) {
+    show("lost", `${words} Trying again within ${delay} s …`);
+    // Not all browsers in the same moment: a server that starts again is busy enough.
+    timer = setTimeout(open, 1000 * delay * (0.5 + Math.random() / 2));
+    delay = Math.min(2 * delay, LONGEST);
   }
 
   addEventListener("online", () => {
@@ -62,12 +74,12 @@ export function connect(path, { opened, received, changed } = {}) {
     /** Close it for good. */
     close() {
       clearTimeout(timer);
-      socket.close(1000);
+      socket?.close(1000);
     },
-    /** Send text, and return whether there was a connection to send it on. */
-    send(text) {
-      const can = socket.readyState === WebSocket.OPEN;
-      if (can) socket.send(text);
+    /** Send text or bytes, and return whether there was a connection to send it on. */
+    send(data) {
+      const can = socket?.readyState === WebSocket.OPEN;
+      if (can) socket.send(data);
       return can;
     },
   };
