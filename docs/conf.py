@@ -37,8 +37,10 @@ sys.path.append(str(HERE))  # For our own extensions, which stand beside this fi
 extensions = [
     "changelog",
     "discovery",
+    "fromcode",
     "lifecycle",
     "notfound.extension",
+    "comparison",
     "showcase",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",

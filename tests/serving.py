@@ -31,6 +31,7 @@ SERVERS = {
     "daphne": ("Listening on TCP address", "--fd {fd}"),
     "granian": ("Started worker-1", "--host 127.0.0.1 --port {port}"),
     "docs/gallery.py": ("Gallery at", "--fd {fd}"),
+    "aiohttp_app.py": ("Running on", "--fd {fd}"),  # tests/comparison: aiohttp is its own server
 }
 
 # The six configurations that the documentation promises the same behaviour on.

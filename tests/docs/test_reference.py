@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 
 import micropie
 import micropie.testing
 from micropie.settings import CHECKS
 from tools.blocks import DOCS, pages
+
+sys.path.append(str(DOCS))  # Where the extensions of the site stand, as conf.py has it.
+from fromcode import UNITS, setting
 
 REFERENCE = DOCS / "reference"
 
@@ -25,6 +29,17 @@ def test_every_setting_has_its_meaning_in_a_comment() -> None:
     """Autodoc shows a setting with its default and the comment above it."""
     source = (DOCS.parent / "micropie" / "app.py").read_text(encoding="utf-8")
     assert re.findall(r"^    #: .+\n    (\w+): ", source, re.MULTILINE) == list(CHECKS)
+
+
+def test_the_table_of_settings_has_them_all_with_default_and_unit() -> None:
+    """It is made from the code; what is held here is that each number says what it counts."""
+    rows = {name: setting(name) for name in CHECKS}
+    assert rows["max_body_size"][1:] == ["16 MiB", "bytes, a whole number above 0; ``None`` for no limit"]
+    assert rows["session_timeout"][1:] == ["28,800 (8 hours)", "seconds, a whole number above 0"]
+    assert rows["allowed_hosts"][1] == "none"
+    assert [name for name, row in rows.items() if "None," in row[2] or len(row) != 3] == []
+    numbers = {name for name in CHECKS if type(getattr(micropie.App, name)) in (int, float)}
+    assert numbers == UNITS.keys()
 
 
 def test_the_limits_page_has_the_defaults_of_the_code() -> None:
