@@ -314,6 +314,74 @@ async def test_a_session_that_parent_and_child_share() -> None:
     assert await app.session_backend.load(ID) == {"user": "alice", "child": "x"}
 
 
+class Accounts(App):
+    """Log in, and see who is there."""
+
+    async def login(self, name: str) -> str:
+        self.request.regenerate_session()
+        self.request.session["user"] = name
+        return name
+
+    async def me(self) -> str:
+        return str(self.request.session.get("user"))
+
+    async def logout(self) -> str:
+        self.request.session = {}
+        return "bye"
+
+    async def ws_me(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send(await self.me())
+
+
+class Browser:
+    """Keeps cookies by name and path, and sends those of the longest path first (RFC 6265, section 5.4)."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.cookies: dict[tuple[str, str], str] = {}
+
+    def _headers(self, target: str) -> list[tuple[str, str]]:
+        below = [key for key in self.cookies if f"{target}/".startswith(f"{key[1].rstrip('/')}/")]
+        below.sort(key=lambda key: -len(key[1]))
+        return [("Cookie", "; ".join(f"{name}={self.cookies[name, path]}" for name, path in below))]
+
+    async def get(self, target: str) -> str:
+        answer = await http(self._app, target, headers=self._headers(target))
+        for cookie in answer.cookies:
+            pair, path, *_ = cookie.split("; ")
+            name, _, value = pair.partition("=")
+            self.cookies[name, path.removeprefix("Path=")] = value
+            if not value:
+                del self.cookies[name, path.removeprefix("Path=")]
+        return answer.text
+
+    async def hear(self, target: str) -> Any:
+        [text] = (await handshake(self._app, target, headers=self._headers(target))).messages
+        return text
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["a store each", "one store, a cookie each"])
+async def test_apps_side_by_side_and_below_each_other_have_a_login_each(shared: bool) -> None:
+    backend = InMemorySessionBackend()
+    outer, left, right, inner = (
+        Accounts(backend, session_cookie=f"session-{number}") if shared else Accounts() for number in range(4)
+    )
+    outer.mount("/a", left)
+    outer.mount("/ab", right)
+    left.mount("/a", inner)
+    browser = Browser(outer)
+    users = {"/a/a": "dora", "/ab": "bob", "/a": "alice", "": "carol"}
+    for prefix, name in users.items():
+        assert await browser.get(f"{prefix}/login/{name}") == name
+    assert len(set(browser.cookies.values())) == 4
+    for prefix, name in users.items():
+        assert await browser.get(f"{prefix}/me") == await browser.hear(f"{prefix}/me") == name
+    await browser.get("/a/logout")
+    for prefix, name in (users | {"/a": "None"}).items():
+        assert await browser.get(f"{prefix}/me") == await browser.hear(f"{prefix}/me") == name
+
+
 async def test_a_save_that_fails_takes_the_place_of_the_childs_answer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
