@@ -238,6 +238,10 @@ def split_path(scope: Scope) -> list[str]:
 
     An encoded slash does not split a segment.  It shows only in ``raw_path``, which counts only where it
     says the same as ``path``: behind some proxies and mounts it does not.
+
+    Raises:
+        HTTPError: 404 if it does not begin with a slash: some servers let that pass, and no hook that guards
+            ``/admin`` looks for ``admin``.
     """
     path: str = scope["path"]
     raw: bytes = scope.get("raw_path") or b""
@@ -245,6 +249,8 @@ def split_path(scope: Scope) -> list[str]:
         parts = [unquote(part) for part in raw.decode("latin-1").split("/")]
     else:
         parts = path.split("/")
+    if parts[0]:
+        raise HTTPError(404)
     root = scope.get("root_path")
     if root:
         _strip_root(parts, root.rstrip("/").split("/"))

@@ -132,6 +132,42 @@ async def test_no_root_path_leads_to_one(root: str) -> None:
             assert (await http(Guarded(), path, root_path=root)).status == 404
 
 
+class Guarding(HttpMiddleware, WebSocketMiddleware):
+    """Keeps everybody out of one route, by its path."""
+
+    async def before_request(self, request: Any) -> Any:
+        return {"status_code": 403} if request.path.startswith("/public") else None
+
+    async def before_websocket(self, request: Any) -> Any:
+        return {"status_code": 403} if request.path.startswith("/public") else None
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/public", 403),
+        ("/public/", 403),
+        ("/public//", 403),
+        ("public", 404),  # uvicorn with h11, and hypercorn, hand on what `GET public` says
+        ("public/", 404),
+        ("./public", 404),
+        ("http://testserver/public", 404),
+        ("//public", 404),
+        ("/./public", 404),
+        ("/;/public", 404),
+        ("\\public", 404),
+        ("/\\public", 404),
+    ],
+)
+async def test_no_spelling_leads_past_a_hook_that_looks_at_the_path(path: str, status: int) -> None:
+    app = Guarded()
+    app.middlewares.append(Guarding())
+    app.ws_middlewares.append(Guarding())
+    scope = {"path": path, "raw_path": path.encode()}
+    assert (await http(app, "/", **scope)).status == status
+    assert (await handshake(app, "/", **scope)).refusal == status
+
+
 @pytest.mark.parametrize(
     "name", ["self", "ws", "request", "__class__", "args", "kwargs", "name", "_app", "scope"]
 )

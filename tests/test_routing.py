@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HttpMiddleware, WebSocket, WebSocketMiddleware, methods
+from micropie import App, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware, methods
 from micropie.routing import split_path
 from tests.driver import handshake, http
 
@@ -237,7 +237,6 @@ def test_methods_need_names(names: Any) -> None:
     [
         ("/", b"/", "", []),
         ("", b"", "", []),
-        ("*", b"*", "", ["*"]),
         ("/a", b"/a", "", ["a"]),
         ("/a/", b"/a/", "", ["a"]),
         ("/a//b", b"/a//b", "", ["a", "", "b"]),
@@ -265,6 +264,13 @@ def test_methods_need_names(names: Any) -> None:
 )
 def test_a_path_has_segments(path: str, raw_path: bytes | None, root_path: str, segments: list[str]) -> None:
     assert split_path({"path": path, "raw_path": raw_path, "root_path": root_path}) == segments
+
+
+@pytest.mark.parametrize("path", ["*", "a", "a/b", "http://testserver/a", "?a", "\\a", " /a"])
+@pytest.mark.parametrize("root_path", ["", "/", "/base"])
+def test_a_path_begins_with_a_slash(path: str, root_path: str) -> None:
+    with pytest.raises(HTTPError, match="404"):
+        split_path({"path": path, "raw_path": path.encode(), "root_path": root_path})
 
 
 async def test_a_server_may_leave_out_raw_path_and_root_path() -> None:
