@@ -82,7 +82,7 @@ async def serve_http(  # noqa: C901  # one straight line, and each step in it is
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
     except OSError:  # a handler's own is answered, so this is send()'s word for "the client left"
-        logger.debug("the client of %s has left", request.path, exc_info=True)
+        logger.debug("the client of %s has left", request._shown_path, exc_info=True)
     finally:
         try:
             if request._stream is not None or request._form is not None:
@@ -97,7 +97,9 @@ async def _failure(request: Request, error: BaseException) -> Answer | None:
         await _after_hooks(request, Answer(500, ""))
         raise error
     if request._started:
-        logger.error("the app mounted for %s failed while it was answering", request.path, exc_info=error)
+        logger.error(
+            "the app mounted for %s failed while it was answering", request._shown_path, exc_info=error
+        )
         return None
     return await _error(request, error)
 
@@ -111,7 +113,7 @@ async def _close(request: Request) -> None:
         try:
             await stream.aclose()
         except Exception:
-            logger.exception("error at the end of the stream for %s", request.path)
+            logger.exception("error at the end of the stream for %s", request._shown_path)
 
 
 async def _prepare(request: Request, fields: Mapping[bytes, bytes]) -> Answer | None:
@@ -222,7 +224,7 @@ async def _error(request: Request, error: BaseException) -> Answer:
         return await error_page(request._app, error)
     if request._view is not None:
         request._view.discard()
-    logger.error("error while answering %s", request.path, exc_info=error)
+    logger.error("error while answering %s", request._shown_path, exc_info=error)
     if request._app.debug:
         return Answer(500, "".join(traceback.format_exception(error)), default_type=TEXT)
     return await error_page(request._app, HTTPError(500))
@@ -243,7 +245,7 @@ async def _pass_on(request: Request, child: ASGIApp, scope: Scope) -> None:
 
     await child(scope, request._body.replay, send)
     if not request._started:
-        raise RuntimeError(f"the app mounted for {request.path} sent no answer")
+        raise RuntimeError(f"the app mounted for {request._shown_path} sent no answer")
 
 
 async def _join(request: Request, start: Message) -> bool:
@@ -305,11 +307,11 @@ async def _send_stream(request: Request, result: Answer) -> None:
                     )
         await request.save_session()
         if request._view is not None and request._view.unstorable:
-            logger.warning("a session cannot begin in a stream, so that of %s is lost", request.path)
+            logger.warning("a session cannot begin in a stream, so that of %s is lost", request._shown_path)
     except BaseException as error:
         if not is_ordinary(error):
             raise
-        logger.exception("error in the stream for %s", request.path)
+        logger.exception("error in the stream for %s", request._shown_path)
         return
     finally:
         if outer is not inner and inner is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from urllib.parse import quote
 
 from .bodies import Body, has_body, is_json, media_type, parse_pairs
 from .exceptions import HTTPError
@@ -123,6 +124,11 @@ class Request:
         """The path, decoded, with the root path."""
         path: str = self.scope["path"]
         return path
+
+    @property
+    def _shown_path(self) -> str:
+        """The path for the log, encoded: with a line break as it is, a client could write lines of its own there."""
+        return quote(self.path, errors="replace")
 
     @lazy
     def body_params(self) -> dict[str, list[str]]:

@@ -140,7 +140,7 @@ async def _after_hooks(request: WebSocketRequest) -> list[BaseException]:
 
 def _log(request: WebSocketRequest, errors: list[BaseException]) -> None:
     for error in errors:
-        logger.error("error after the handler for %s", request.path, exc_info=error)
+        logger.error("error after the handler for %s", request._shown_path, exc_info=error)
 
 
 async def _save_session(request: WebSocketRequest) -> list[BaseException]:
@@ -150,7 +150,7 @@ async def _save_session(request: WebSocketRequest) -> list[BaseException]:
     if session.unstorable:
         logger.warning(
             "the session for %s is not stored: one can begin only before accept(), with its cookie",
-            request.path,
+            request._shown_path,
         )
     try:
         await request.save_session()
@@ -191,12 +191,12 @@ async def _pass_on(request: WebSocketRequest, ws: WebSocket, child: ASGIApp, sco
     try:
         await child(scope, receive, send)
     except OSError:
-        logger.debug("the client of the app mounted for %s has left", request.path, exc_info=True)
+        logger.debug("the client of the app mounted for %s has left", request._shown_path, exc_info=True)
         stands = "over"
     except Exception:
         if not stands:
             raise
-        logger.exception("the app mounted for %s failed", request.path)
+        logger.exception("the app mounted for %s failed", request._shown_path)
         code = 1011
     if stands == "open":
         await ws._finish({"type": "websocket.close", "code": code, "reason": ""})
@@ -214,7 +214,7 @@ async def _end(request: WebSocketRequest, ws: WebSocket, error: BaseException | 
     error = None if error is None else the_one(error)
     if request._started:
         if error is not None:
-            logger.error("error around the app mounted for %s", request.path, exc_info=error)
+            logger.error("error around the app mounted for %s", request._shown_path, exc_info=error)
     elif error is None:
         await _close(ws, 1000)
     elif isinstance(error, HTTPError):
@@ -225,11 +225,11 @@ async def _end(request: WebSocketRequest, ws: WebSocket, error: BaseException | 
         if not ws.closed:
             logger.warning(
                 "a ConnectionClosed that is not this socket's own left the handler for %s",
-                request.path,
+                request._shown_path,
             )
         await ws.close()
     else:
-        logger.error("error in the handler for %s", request.path, exc_info=error)
+        logger.error("error in the handler for %s", request._shown_path, exc_info=error)
         await _fail(request, ws, HTTPError(500), 1011)
 
 

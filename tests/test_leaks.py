@@ -301,6 +301,52 @@ async def test_no_close_frame_has_the_text_of_an_error(hook: str | None) -> None
         assert SECRET not in repr(client.sent), target
 
 
+class FailsEverywhere(App):
+    """Fails in all places of which the log names the path."""
+
+    async def index(self, *segments: str) -> Any:
+        raise ValueError
+
+    async def stream(self, name: str) -> AsyncIterator[str]:
+        self.request.session["lost"] = 1
+        yield "begun"
+        self.request.session["late"] = 1
+        raise ValueError
+
+    async def late(self, name: str) -> AsyncIterator[str]:
+        yield "begun"
+        self.request.session["late"] = 1
+
+    async def ws_before(self, ws: WebSocket, name: str) -> None:
+        raise ValueError
+
+    async def ws_late(self, ws: WebSocket, name: str) -> None:
+        await ws.accept()
+        self.request.session["late"] = 1
+
+    async def ws_foreign(self, ws: WebSocket, name: str) -> None:
+        await ws.accept()
+        raise ConnectionClosed
+
+
+async def test_no_path_adds_a_line_of_its_own_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def child(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise ValueError
+
+    app = FailsEverywhere()
+    app.ws_middlewares.append(FailingWebSocketHook("after_websocket"))
+    app.mount("/mounted", child)
+    name = "a\n\r\x0b\x1b[2J\x85\u2028evil\ud800"
+    for target in ("", "stream/", "late/", "mounted/"):
+        await http(app, f"/{target}", path=f"/{target}{name}", raw_path=b"")
+    for target in ("before/", "late/", "foreign/", "mounted/"):
+        await handshake(app, f"/{target}", path=f"/{target}{name}", raw_path=b"")
+    lines = [message for message in caplog.messages if "evil" in message]
+    assert len(lines) > 8
+    assert all(message.isprintable() for message in caplog.messages), caplog.messages
+
+
 # --- to the garbage collector ---------------------------------------------------------------------------
 
 

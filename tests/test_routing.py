@@ -140,7 +140,7 @@ class Article(App):
         ("/index/more", 404),
         ("//", 404),
         ("//greet", 404),
-        ("greet", "hello nobody"),
+        ("greet", 404),
         # No function of a subclass.
         ("/data", 404),
         ("/function_as_data", 404),
