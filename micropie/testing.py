@@ -234,6 +234,9 @@ class TestWebSocket:
     async def send(self, data: str | bytes) -> None:
         """Send a message: ``str`` in a text frame, ``bytes`` in a binary one.
 
+        Args:
+            data: The message.
+
         Raises:
             RuntimeError: If the handshake was refused.
         """
@@ -242,7 +245,14 @@ class TestWebSocket:
         self._run.tell({"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data})
 
     async def send_json(self, value: Any) -> None:
-        """Send a value as JSON in a text frame."""
+        """Send a value as JSON in a text frame.
+
+        Args:
+            value: What JSON can hold.
+
+        Raises:
+            RuntimeError: If the handshake was refused.
+        """
         await self.send(dump_json(value))
 
     async def receive(self) -> str | bytes:
@@ -281,6 +291,10 @@ class TestWebSocket:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Leave, with a close code, and wait until the app has ended.
+
+        Args:
+            code: What the app gets as the client's close code.
+            reason: What it gets as the client's reason.
 
         Raises:
             TimeoutError: If the app does not end.

@@ -226,6 +226,20 @@ def test_the_full_text_search_finds_every_public_name(site: Path) -> None:
     } == set(FOUND)
 
 
+def test_every_parameter_and_error_of_the_reference_is_described(parsed: dict[str, BeautifulSoup]) -> None:
+    fields = [
+        (str(name["id"]), entry.get_text(" ", strip=True))
+        for page, soup in parsed.items()
+        if page.startswith("reference/")
+        for what in soup.select("dl.field-list > dt")
+        if what.get_text(strip=True).rstrip(":") in ("Parameters", "Raises")
+        for name in [what.find_previous("dt", class_="sig")]
+        for entry in what.find_next_sibling("dd").find_all("li") or [what.find_next_sibling("dd")]
+    ]
+    assert len(fields) > 100
+    assert [field for field in fields if "\N{EN DASH}" not in field[1]] == []
+
+
 # Pages that repeat what a file says
 
 
