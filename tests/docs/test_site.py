@@ -18,6 +18,8 @@ from bs4 import BeautifulSoup, Tag
 
 import micropie
 import micropie.testing
+import micropie.testing.browser
+import micropie.testing.server
 from tools.blocks import DOCS, pages
 
 ROOT = DOCS.parent
@@ -203,7 +205,7 @@ def test_the_page_404_works_at_any_depth(parsed: dict[str, BeautifulSoup]) -> No
 def public_names() -> list[str]:
     """Every public name, and the public members that MicroPie's own classes add."""
     names = ["micropie.__version__"]
-    for module in (micropie, micropie.testing):
+    for module in (micropie, micropie.testing, micropie.testing.browser, micropie.testing.server):
         for name in module.__all__:
             names.append(f"{module.__name__}.{name}")
             if inspect.isclass(value := getattr(module, name)):

@@ -1,4 +1,4 @@
-"""A test client that talks to an app in process, in the event loop of the test; needs the extra ``testing``.
+"""A test client that talks to an app in process, in the event loop of the test.
 
 It is an :class:`httpx.AsyncClient`, so requests, cookies, forms and uploads are written as for a real
 server, and it opens WebSockets too.  Streams are really streamed, lifespan is run, and whatever the app
@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, cast
 
-from .codec import dump_json, load_json
-from .exceptions import ConnectionClosed
+from micropie.codec import dump_json, load_json
+from micropie.exceptions import ConnectionClosed
+from micropie.types import ASGIApp, Message
+
 from .inprocess import Run, make_scope
-from .types import ASGIApp, Message
 
 try:
     import httpx
