@@ -249,8 +249,7 @@ async def test_any_asgi_app_and_what_it_raises() -> None:
 
 
 def test_without_httpx_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("micropie.testing", "micropie.testing.client"):
-        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(sys.modules, "micropie.testing")
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ImportError, match="extra 'testing'"):
         import micropie.testing  # noqa: F401  # The import is the test.
