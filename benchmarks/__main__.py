@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import inproc, report
+from benchmarks import broadcast, growth, imports, inproc, memory, report, server
 from benchmarks.frameworks import MICROPIE, PEERS, RAW, Framework, package
 from benchmarks.machine import about, load
 from benchmarks.options import Options
@@ -18,8 +18,13 @@ from benchmarks.scenarios import SCENARIOS
 
 SECTIONS: dict[str, Callable[[list[Framework], Options], dict[str, Any]]] = {
     "inproc": inproc.run,
+    "server": server.run,
+    "broadcast": broadcast.run,
+    "memory": memory.run,
+    "imports": imports.run,
+    "growth": growth.run,
 }
-ROUNDS, QUICK_ROUNDS = 31, 7
+ROUNDS, QUICK_ROUNDS = 31, 12
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The process of one app: it measures what its standard input asks for, and answers on its standard output.
+"""The process of one app, which it calls as a server would; it is told what to measure.
 
 It is run as a file, so that what is imported is the installed package, and the checkout comes last.
 """
@@ -8,33 +8,32 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
-import importlib.metadata
-import json
 import logging
-import os
 import sys
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks import scenarios
-from benchmarks.clients import HTTPClient, SocketClient
-from benchmarks.scenarios import ASGIApp, Message, Scenario
+from benchmarks.clients import HTTPClient, IdleClient, SocketClient
+from benchmarks.obeying import Command, obey
+from benchmarks.scenarios import SCENARIOS, ASGIApp, Message, Scenario, find
 
 PATIENCE = 20.0  # Seconds for an app to start, and for its first answers: a limit against a hang.
 TURN = 32  # After so many operations the event loop has a turn, for what apps leave to it.
+WARM_UP = 50  # Idle connections before those that are measured.
 
 
 class WrongAnswer(Exception):
     """The app did not do what is measured."""
 
 
-async def messages(app: ASGIApp, scenario: Scenario, count: int, log: list[Message] | None = None) -> int:
-    """Exchange messages on one WebSocket, and return the CPU time in nanoseconds."""
+async def messages(app: ASGIApp, scenario: Scenario, count: int, log: list[Message] | None = None) -> float:
+    """Exchange messages on one WebSocket, and return the CPU time of each in nanoseconds."""
     client = SocketClient(scenario.message, count, log)
     scope = scenario.scope()
     began = time.thread_time_ns()
@@ -42,11 +41,11 @@ async def messages(app: ASGIApp, scenario: Scenario, count: int, log: list[Messa
     ended = time.thread_time_ns()
     if client.answers <= count:
         raise WrongAnswer(f"{client.answers} answers to a handshake and {count} messages")
-    return ended - began
+    return (ended - began) / count
 
 
-async def sessions(app: ASGIApp, scenario: Scenario, count: int, log: list[Message] | None = None) -> int:
-    """Open, use and close WebSockets one after the other, and return the CPU time in nanoseconds."""
+async def sessions(app: ASGIApp, scenario: Scenario, count: int, log: list[Message] | None = None) -> float:
+    """Open, use and close WebSockets one after the other, and return the CPU time of each in nanoseconds."""
     scopes = [scenario.scope() for _ in range(count)]
     message = scenario.message
     complete = 0
@@ -60,11 +59,11 @@ async def sessions(app: ASGIApp, scenario: Scenario, count: int, log: list[Messa
     ended = time.thread_time_ns()
     if complete != count:
         raise WrongAnswer(f"{complete} of {count} sessions had an answer")
-    return ended - began
+    return (ended - began) / count
 
 
-async def requests(app: ASGIApp, scenario: Scenario, count: int, log: list[Message] | None = None) -> int:
-    """Send requests one after the other, and return the CPU time in nanoseconds."""
+async def requests(app: ASGIApp, scenario: Scenario, count: int, log: list[Message] | None = None) -> float:
+    """Send requests one after the other, and return the CPU time of each in nanoseconds."""
     scopes = [scenario.scope() for _ in range(count)]
     pieces = scenario.pieces
     complete = 0
@@ -78,13 +77,57 @@ async def requests(app: ASGIApp, scenario: Scenario, count: int, log: list[Messa
     ended = time.thread_time_ns()
     if complete != count:
         raise WrongAnswer(f"{complete} of {count} requests had a whole answer")
-    return ended - began
+    return (ended - began) / count
 
 
-RUNNERS: dict[str, Callable[..., Awaitable[int]]] = {
+async def crowds(app: ASGIApp, scenario: Scenario, count: int, log: list[Message] | None = None) -> float:
+    """Exchange messages on many open WebSockets, with all in turn, and return the CPU time of each message."""
+    times = max(1, count // scenario.size)
+    clients, tasks = await open_idle(app, scenario, scenario.size, log)
+    began = time.thread_time_ns()
+    for _ in range(times):
+        for client in clients:
+            client.say(scenario.message)
+        # All are answered in one turn of the loop, unless an app leaves something to the next.
+        while not all(client.is_answered() for client in clients):  # noqa: ASYNC110 - turns are what is counted
+            await asyncio.sleep(0)
+    ended = time.thread_time_ns()
+    await close_idle(clients, tasks)
+    return (ended - began) / (times * scenario.size)
+
+
+async def open_idle(
+    app: ASGIApp, scenario: Scenario, count: int, log: list[Message] | None = None
+) -> tuple[list[IdleClient], list[asyncio.Task[None]]]:
+    """So many accepted WebSockets on which nothing happens."""
+    clients = [IdleClient(log) for _ in range(count)]
+    tasks = [
+        asyncio.create_task(ended(app(scenario.scope(), client.receive, client.send))) for client in clients
+    ]
+    async with asyncio.timeout(PATIENCE):
+        while not all(client.is_waiting() for client in clients):  # noqa: ASYNC110 - no event is as simple
+            await asyncio.sleep(0)
+    return clients, tasks
+
+
+async def ended(running: Awaitable[None]) -> None:
+    """Let an app end as it likes when its client has left."""
+    with suppress(Exception):
+        await running
+
+
+async def close_idle(clients: list[IdleClient], tasks: list[asyncio.Task[None]]) -> None:
+    for client in clients:
+        client.leave()
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*tasks)
+
+
+RUNNERS: dict[str, Callable[..., Awaitable[float]]] = {
     "message": messages,
     "session": sessions,
     "request": requests,
+    "crowd": crowds,
 }
 
 
@@ -93,15 +136,14 @@ async def check(app: ASGIApp, scenario: Scenario) -> None:
     log: list[Message] = []
     async with asyncio.timeout(PATIENCE):
         await RUNNERS[scenario.kind](app, scenario, 3, log)
-    if scenario.kind == "request":
-        answers: list[str | bytes] = [*bodies(log)]
-    else:
-        answers = [
-            message.get("text") or message.get("bytes") or ""
-            for message in log
-            if message["type"] == "websocket.send"
-        ]
-    if len(answers) != 3 or not all(map(scenario.is_answered_by, answers)):
+    answers: list[str | bytes] = [*bodies(log)]
+    answers += [
+        message.get("text") or message.get("bytes") or ""
+        for message in log
+        if message["type"] == "websocket.send"
+    ]
+    wanted = max(3, scenario.size) if scenario.kind == "crowd" else 3
+    if len(answers) != wanted or not all(map(scenario.is_answered_by, answers)):
         raise WrongAnswer(f"{scenario.name} was answered {str(answers)[:200]}")
 
 
@@ -133,6 +175,41 @@ class Subject:
             self._started[app] = await start(app)
         return app
 
+    async def verify(self, scenario: str, size: int | None) -> None:
+        """See that a scenario is answered right."""
+        found = find(scenario, size)
+        await check(await self.app_for(found), found)
+
+    async def measure(self, scenario: str, size: int | None, count: int) -> float:
+        """The CPU time of one of so many operations, in nanoseconds, with no garbage of others to collect."""
+        found = find(scenario, size)
+        app = await self.app_for(found)
+        gc.collect()
+        gc.freeze()
+        try:
+            return await RUNNERS[found.kind](app, found, count)
+        finally:
+            gc.unfreeze()
+
+    async def memory(self, count: int) -> float:
+        """The bytes that Python allocates for an idle WebSocket; the client's own are few."""
+        scenario = SCENARIOS["ws_message"]
+        app = await self.app_for(scenario)
+        await close_idle(*await open_idle(app, scenario, WARM_UP))
+        tracemalloc.start()
+        try:
+            first = await open_idle(app, scenario, WARM_UP)
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            more = await open_idle(app, scenario, count)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        await close_idle(*first)
+        await close_idle(*more)
+        return (after - before) / count
+
 
 async def start(app: ASGIApp) -> tuple[asyncio.Task[None], asyncio.Queue[Message]]:
     """Begin an app's lifespan, which never ends, and return what keeps it alive."""
@@ -144,7 +221,7 @@ async def start(app: ASGIApp) -> tuple[asyncio.Task[None], asyncio.Queue[Message
     async def live() -> None:
         try:
             await app(scope, coming.get, going.put)
-        except Exception as error:  # an app may have no lifespan
+        except Exception as error:  # An app may have no lifespan.
             await going.put({"type": "none", "why": repr(error)})
 
     task = asyncio.create_task(live())
@@ -153,57 +230,16 @@ async def start(app: ASGIApp) -> tuple[asyncio.Task[None], asyncio.Queue[Message
     return task, coming
 
 
-async def measure(subject: Subject, scenario: str, size: int | None, count: int) -> int:
-    """The CPU time of so many operations, in nanoseconds, with no garbage of others to collect."""
-    found = scenarios.find(scenario, size)
-    app = await subject.app_for(found)
-    gc.collect()
-    gc.freeze()
-    try:
-        return await RUNNERS[found.kind](app, found, count)
-    finally:
-        gc.unfreeze()
-
-
-async def verify(subject: Subject, scenario: str, size: int | None) -> None:
-    found = scenarios.find(scenario, size)
-    await check(await subject.app_for(found), found)
-
-
-async def obey(orders: TextIO, answers: TextIO, module: str, distribution: str) -> None:
-    """Do what each line says, until there is none."""
-    subject = Subject(module)
-    version = importlib.metadata.version(distribution) if distribution else ""
-    print(json.dumps({"result": version}), file=answers, flush=True)
-    commands: dict[str, Callable[..., Awaitable[Any]]] = {"measure": measure, "verify": verify}
-    # Nothing else has to run meanwhile, and a thread for reading would cost switches: the loop just waits.
-    for line in orders:
-        order = json.loads(line)
-        try:
-            answer = {"result": await commands[order.pop("do")](subject, **order)}
-        except Exception as error:  # whatever it is, it is the answer
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=answers, flush=True)
-
-
 def main() -> None:
-    module, distribution, processor = sys.argv[1:]
-    os.sched_setaffinity(0, {int(processor)})
-    # Standard output is for the answers alone: whatever an app prints goes where errors go.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    module, processor = sys.argv[1:]
     logging.disable(logging.INFO)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(obey(sys.stdin, answers, module, distribution))
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The event loop that uvicorn would choose."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+    subject = Subject(module)
+    commands: dict[str, Command] = {
+        "verify": subject.verify,
+        "measure": subject.measure,
+        "memory": subject.memory,
+    }
+    obey(commands, int(processor))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,7 @@ class Failed(Exception):
 
 
 class Child:
-    """A process that does one thing at a time, told in lines of JSON.
-
-    Attributes:
-        greeting: What it said when it was ready.
-    """
+    """A process that does one thing at a time, told in lines of JSON."""
 
     def __init__(self, program: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.name = " ".join([program, *arguments])
@@ -42,7 +38,7 @@ class Child:
         self._orders = cast("IO[str]", self._process.stdin)
         self._answers = cast("IO[str]", self._process.stdout)
         try:
-            self.greeting: Any = self._answer()
+            self._answer()  # It says when it is ready.
         except Failed:
             self.close()
             raise
@@ -75,8 +71,8 @@ def holding(frameworks: list[Framework], processor: int) -> Iterator[dict[str, C
     with ExitStack() as stack:
         children: dict[str, Child] = {}
         for framework in frameworks:
-            arguments = (framework.module, framework.distribution, str(processor))
-            child = Child("child.py", *arguments, environment=framework.environment())
+            arguments = ("child.py", framework.module, str(processor))
+            child = Child(*arguments, environment=framework.environment())
             stack.callback(child.close)
             children[framework.name] = child
         yield children

@@ -92,3 +92,52 @@ def wake(waiter: Future[None]) -> None:
     """Let a receive go on that waits; it may have been cancelled."""
     if not waiter.done():
         waiter.set_result(None)
+
+
+class IdleClient:
+    """Opens a WebSocket and says nothing, until it is told to; it may be told when the last message is answered."""
+
+    __slots__ = ("_accepted", "_events", "_unanswered", "_waiter", "log")
+
+    def __init__(self, log: list[Message] | None = None) -> None:
+        self._events: list[Message] = [{"type": "websocket.connect"}]
+        self._accepted = False
+        self._unanswered = 0
+        self._waiter: Future[None] | None = None
+        self.log = log
+
+    async def receive(self) -> Message:
+        if not self._events:
+            self._waiter = get_running_loop().create_future()
+            await self._waiter
+            self._waiter = None
+        return self._events.pop()
+
+    async def send(self, message: Message) -> None:
+        if self.log is not None:
+            self.log.append(message)
+        if message["type"] == "websocket.send":
+            self._unanswered -= 1
+        elif message["type"] == "websocket.accept":
+            self._accepted = True
+
+    def say(self, sent: str | bytes) -> None:
+        """Send a message."""
+        self._unanswered += 1
+        self._come({"type": "websocket.receive", "text" if isinstance(sent, str) else "bytes": sent})
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self._come({"type": "websocket.disconnect", "code": 1000, "reason": ""})
+
+    def is_answered(self) -> bool:
+        return not self._unanswered
+
+    def is_waiting(self) -> bool:
+        """Whether the handshake is over, and the app waits for a message."""
+        return self._accepted and self._waiter is not None
+
+    def _come(self, event: Message) -> None:
+        self._events.append(event)
+        if self._waiter is not None:
+            wake(self._waiter)

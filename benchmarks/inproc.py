@@ -12,9 +12,10 @@ from benchmarks.children import Child, Failed, holding
 from benchmarks.frameworks import Framework
 from benchmarks.options import Options
 from benchmarks.pairs import Row, compare
+from benchmarks.report import in_a_line
 from benchmarks.scenarios import SCENARIOS
 
-FIRST = 300  # Operations that tell how many fill a round; those before them warm up.
+CALIBRATIONS = 3  # The first operations are slow: how many fill a round is known after a few tries.
 
 
 def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
@@ -23,33 +24,25 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
     with holding(frameworks, options.processor) as children:
         for name in options.scenarios or SCENARIOS:
             rows[name] = row(children, options, name)
-            options.tell(f"{name}: {best_first(rows[name])}")
-    return {"unit": "µs", "rows": rows}
+            options.tell(f"{name}: {in_a_line(rows[name])}")
+    return {"units": dict.fromkeys(rows, "µs"), "rows": rows}
 
 
-def row(
-    children: dict[str, Child], options: Options, scenario: str, size: int | None = None, first: int = FIRST
-) -> Row:
+def row(children: dict[str, Child], options: Options, scenario: str, size: int | None = None) -> Row:
     """The CPU time of one operation in microseconds, with each framework that answers right."""
     counts: dict[str, int] = {}
+
+    def measure(name: str) -> float:
+        spent: float = children[name].ask("measure", scenario=scenario, size=size, count=counts[name])
+        return spent / 1000
+
     for name, child in children.items():
         try:
             child.ask("verify", scenario=scenario, size=size)
-            child.ask("measure", scenario=scenario, size=size, count=first)
-            spent = child.ask("measure", scenario=scenario, size=size, count=first)
         except Failed as why:
             options.tell(f"left out of {scenario}: {why}")
         else:
-            counts[name] = max(1, round(options.round_ms * 1e6 * first / spent))
-
-    def measure(name: str) -> float:
-        spent: int = children[name].ask("measure", scenario=scenario, size=size, count=counts[name])
-        return spent / counts[name] / 1000
-
+            counts[name] = 1
+            for _ in range(CALIBRATIONS):
+                counts[name] = max(1, round(options.round_ms * 1000 / measure(name)))
     return compare(counts, measure, options.rounds)
-
-
-def best_first(row: Row) -> str:
-    """A row in one line."""
-    names = sorted(row, key=lambda name: -row[name]["ratio"]["median"])
-    return ", ".join(f"{name} {row[name]['ratio']['median']:.3f}" for name in names)

@@ -19,7 +19,7 @@ class Options:
 
     Attributes:
         quick: Whether a first impression is enough.
-        rounds: How many pairs of measurements there are in process; other sections have fewer.
+        rounds: How many pairs of measurements there are in process; what takes longer has fewer.
         scenarios: Which scenarios; all, if there are none.
         processor: The processor of the apps.
         client_processor: The processor of the clients of servers.
@@ -35,6 +35,16 @@ class Options:
     def round_ms(self) -> float:
         """How long one measurement in process takes, in milliseconds."""
         return 8 if self.quick else 20
+
+    @property
+    def fewer_rounds(self) -> int:
+        """How many pairs there are of what takes long."""
+        return max(1, self.rounds // 4)
+
+    @property
+    def seconds(self) -> float:
+        """How long one measurement on a server takes."""
+        return 0.1 if self.quick else 0.3
 
     @staticmethod
     def tell(line: str) -> None:

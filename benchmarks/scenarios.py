@@ -38,18 +38,19 @@ class Scenario:
 
     Attributes:
         kind: ``message`` (one of many on an open WebSocket), ``session`` (a WebSocket from its handshake to its
-            close, with one message and its answer) or ``request`` (HTTP).
+            close, with one message and its answer), ``request`` (HTTP) or ``crowd`` (a message on each of many open
+            WebSockets).
         message: What is sent on the WebSocket.
         pieces: The request's body as it comes; a request that has none is a GET.
         expected: The answer: text or bytes as they are, anything else as JSON.
         headers: What the request has beside the usual headers.
         factory: The function of the app's module that makes the app, instead of its ``app``.
-        size: What the factory is given.
+        size: What the factory is given, or how many are a crowd.
     """
 
     name: str
     title: str
-    kind: Literal["message", "session", "request"]
+    kind: Literal["message", "session", "request", "crowd"]
     path: str
     expected: object
     message: str | bytes = ""
@@ -141,6 +142,10 @@ def a_message_of(size: int) -> Scenario:
     return Scenario("message_size", "", "message", "/echo", "x" * size, "x" * size)
 
 
+def a_crowd_of(count: int) -> Scenario:
+    return Scenario("connections", "", "crowd", "/echo", "x" * 32, "x" * 32, size=count)
+
+
 def a_body_of(size: int) -> Scenario:
     return posted("body_size", "", "/body", "application/octet-stream", b"x" * size, str(size))
 
@@ -171,6 +176,7 @@ def so_many_headers(count: int) -> Scenario:
 GROWTH: dict[str, tuple[str, Callable[[int], Scenario], tuple[int, ...]]] = {
     "message_size": ("Bytes in a message", a_message_of, (32, 256, 2048, 16384, 131072, 1048576)),
     "body_size": ("Bytes in a body", a_body_of, (1 << 10, 1 << 14, 1 << 18, 1 << 20, 1 << 22, 1 << 24)),
+    "connections": ("Open connections", a_crowd_of, (1, 10, 100, 1000, 10000)),
     "routes": ("Routes", one_of_routes, (1, 3, 10, 30, 100, 300, 1000)),
     "parameters": ("Parameters", a_query_of, (1, 2, 5, 10, 20, 50)),
     "headers": ("Headers", so_many_headers, (1, 2, 5, 10, 20, 50)),

@@ -63,20 +63,27 @@ always_document_param_types = True
 always_use_bars_union = True
 typehints_document_rtype_none = False
 typehints_use_rtype = False
+autodoc_mock_imports = ["playwright"]  # Of which the reference only names the pages.
 suppress_warnings = ["config.cache"]  # The functions below cannot be cached, and need not be.
+
+
+# What only tests need is documented where it is imported from.
+TESTING = {"micropie.pytest_plugin", "micropie.testing.browser", "micropie.testing.server"}
 
 
 def typehints_fixup_module_name(name: str) -> str:
     """Public names are documented under the package, wherever they are defined."""
-    if name == "micropie.testing":
-        return name
+    if name.startswith(("micropie.testing", "micropie.pytest_plugin")):
+        return name if name in TESTING else "micropie.testing"
     if name.startswith("httpx."):
         return "httpx"
     return "micropie" if name.startswith("micropie.") else name
 
 
 def typehints_formatter(annotation: Any, _config: Any) -> str | None:
-    """Say in words what two long types mean; all others are shown as they are."""
+    """Say in words what long types mean; all others are shown as they are."""
+    if str(getattr(annotation, "__module__", "")).startswith("playwright"):
+        return "a page of Playwright"
     if get_origin(annotation) is Unpack:
         return "keyword arguments"
     return "an ASGI application" if annotation == ASGIApp else None
@@ -168,6 +175,12 @@ GIVEN = {
     "micropie.WebSocket",
     "micropie.WebSocketRequest",
     "micropie.testing.TestWebSocket",
+    "micropie.testing.browser.AsyncRecordedWebSocket",
+    "micropie.testing.browser.AsyncWebSocketRecorder",
+    "micropie.testing.browser.Frame",
+    "micropie.testing.browser.RecordedWebSocket",
+    "micropie.testing.browser.WebSocketRecorder",
+    "micropie.testing.server.LiveServerFactory",
 }
 
 
@@ -206,13 +219,20 @@ def module_attribute(module: ModuleType, name: str, *default: Any) -> Any:
 
 def hide_constructor(_app: Sphinx, what: str, name: str, *_details: Any) -> tuple[str, str] | None:
     """Leave out the arguments of a class that only MicroPie itself calls."""
-    return ("", "") if what == "class" and name in GIVEN else None
+    return ("", "") if (what == "class" and name in GIVEN) or is_fixture(name) else None
+
+
+def is_fixture(name: str) -> bool:
+    """Whether it is one of pytest's, which is asked for by its name alone."""
+    return name.startswith("micropie.pytest_plugin.")
 
 
 def arrange_fields(_app: Sphinx, what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     """Leave out the types of those too, and put parameters before results before errors, whoever wrote them there."""
     if name in GIVEN:
         lines[:] = [line for line in lines if not line.startswith((":param ", ":type "))]
+    if is_fixture(name):
+        lines[:] = [line for line in lines if not line.startswith((":param ", ":type ", ":rtype:"))]
     start = next((number for number, line in enumerate(lines) if line.startswith(":")), None)
     if what not in ("function", "method") or start is None:
         return

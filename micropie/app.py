@@ -64,9 +64,9 @@ class App:
     max_body_size: int | None = 16 * MIB
     #: The largest JSON body in bytes, or None.  Parsing it holds up every other request meanwhile.
     max_json_size: int | None = MIB
-    #: The largest form field in bytes, or None.
+    #: The largest form field in bytes, or None.  A larger one gets 413.
     max_form_field_size: int | None = MIB
-    #: How many fields and files a form may have, or None.
+    #: How many fields and files a form may have, or None.  One with more gets 413.
     max_form_parts: int | None = 1000
     #: The largest WebSocket message in bytes, or None.  A larger one closes the socket with 1009.  It has
     #: come in whole by then: the server's own limit (``uvicorn --ws-max-size``) is what protects memory.
@@ -84,11 +84,12 @@ class App:
     #: Returns the id if it may be looked up, else None; None lets all pass.
     session_id_validator: Callable[[str], str | None] | None = staticmethod(valid_session_id)
     #: Origins that may open WebSockets besides the app's own, such as ``["https://example.com"]``;
-    #: ``["*"]`` for all.
+    #: ``["*"]`` for all.  Another one gets 403.
     allowed_origins: Collection[str] = ()
     #: Host names under which the app answers, such as ``["example.com", "*.example.com"]``; all if empty.
+    #: Another one gets 400.
     allowed_hosts: Collection[str] = ()
-    #: How many sync handlers may run at once, each in a thread.
+    #: How many sync handlers may run at once, each in a thread; further ones wait.
     sync_workers: int = 40
     #: Whether the browser gets the traceback of an error.  Never in production.
     debug: bool = False
@@ -234,6 +235,9 @@ class App:
             location: A URL or path; what a header cannot hold is percent-encoded, and nothing twice.
             extra_headers: More header fields.
             status: 301, 302, 303, 307 or 308.
+
+        Returns:
+            Status, body and header fields, for the handler to return.
 
         Raises:
             ValueError: For another status.

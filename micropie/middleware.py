@@ -17,11 +17,18 @@ class HttpMiddleware:
     """
 
     async def on_headers(self, request: Request) -> dict[str, Any] | None:
-        """Called before the body is read; returns as :meth:`before_request` does."""
+        """Called before the body is read; returns as :meth:`before_request` does.
+
+        Args:
+            request: The request; its form, JSON and files are still empty.
+        """
         return None
 
     async def before_request(self, request: Request) -> dict[str, Any] | None:
         """Called before the handler is looked up.
+
+        Args:
+            request: The request.
 
         Returns:
             None to go on, or a dict with ``status_code``, ``body`` and ``headers``, each optional: the
@@ -52,6 +59,9 @@ class WebSocketMiddleware:
     async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
         """Called before the handler is looked up; the handshake is not answered yet.
 
+        Args:
+            request: The handshake.
+
         Returns:
             None to go on, or a dict that refuses the handshake: ``status_code``, ``body`` and
             ``headers``, each optional (403 without them); ``code`` and ``reason`` are accepted too.
@@ -59,7 +69,11 @@ class WebSocketMiddleware:
         return None
 
     async def after_websocket(self, request: WebSocketRequest) -> None:
-        """Called when the handler has ended, on every way out, before the session is stored."""
+        """Called when the handler has ended, on every way out, before the session is stored.
+
+        Args:
+            request: The handshake.
+        """
 
 
 def short_circuit(result: Any, hook: Any) -> dict[str, Any] | None:

@@ -288,7 +288,7 @@ class Request:
         httponly: bool = True,
         samesite: SameSite = "lax",
     ) -> None:
-        """Set a cookie with the answer; for a WebSocket, before :meth:`~micropie.WebSocket.accept`.
+        """Set a cookie (RFC 6265) with the answer; for a WebSocket, before :meth:`~micropie.WebSocket.accept`.
 
         Args:
             name: Its name.
@@ -321,7 +321,13 @@ class Request:
         )
 
     def delete_cookie(self, name: str, *, path: str = "/", domain: str | None = None) -> None:
-        """Have the browser forget a cookie; path and domain have to be those with which it was set."""
+        """Have the browser forget a cookie.
+
+        Args:
+            name: Its name.
+            path: The path with which it was set.
+            domain: The domain with which it was set; None if there was none.
+        """
         self.set_cookie(name, "", max_age=0, path=path, domain=domain)
 
     # --- the body -------------------------------------------------------------------------------------

@@ -54,11 +54,21 @@ class SessionBackend(ABC):
 
     @abstractmethod
     async def load(self, session_id: str) -> dict[str, Any]:
-        """The data of a session; empty if there is none.  The caller changes neither it nor what is in it."""
+        """The data of a session; empty if there is none.  The caller changes neither it nor what is in it.
+
+        Args:
+            session_id: The session.
+        """
 
     @abstractmethod
     async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
-        """Store the data of a session for ``timeout`` seconds.  Empty data deletes it."""
+        """Store the data of a session, in the place of what was stored.
+
+        Args:
+            session_id: The session.
+            data: All of it; empty data deletes the session.
+            timeout: Seconds from now until it expires.
+        """
 
     async def update(
         self, session_id: str, changed: Mapping[str, Any], removed: Collection[str], timeout: int
@@ -104,7 +114,11 @@ class SessionBackend(ABC):
             return True
 
     async def delete(self, session_id: str) -> None:
-        """Delete a session, whatever is stored; an update that runs meanwhile cannot revive it."""
+        """Delete a session, whatever is stored; an update that runs meanwhile cannot revive it.
+
+        Args:
+            session_id: The session.
+        """
         async with self._lock(session_id):
             await self.save(session_id, {}, 0)
 
@@ -128,12 +142,22 @@ class InMemorySessionBackend(SessionBackend):
         self._deadlines: list[tuple[float, str]] = []
 
     async def load(self, session_id: str) -> dict[str, Any]:
-        """The data of a session, as a copy; empty if there is none or it has expired."""
+        """The data of a session, as a copy; empty if there is none or it has expired.
+
+        Args:
+            session_id: The session.
+        """
         deadline, data = self._sessions.get(session_id, (0.0, {}))
         return copy_data(data) if time.monotonic() < deadline else {}
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
-        """Store a copy of the data for ``timeout`` seconds.  Empty data deletes the session."""
+        """Store a copy of the data, in the place of what was stored.
+
+        Args:
+            session_id: The session.
+            data: All of it; empty data deletes the session.
+            timeout: Seconds from now until it expires.
+        """
         now = time.monotonic()
         if data:
             deadline = now + timeout

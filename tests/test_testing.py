@@ -249,7 +249,8 @@ async def test_any_asgi_app_and_what_it_raises() -> None:
 
 
 def test_without_httpx_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "micropie.testing")
+    for module in ("micropie.testing", "micropie.testing.client"):
+        monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ImportError, match="extra 'testing'"):
         import micropie.testing  # noqa: F401  # The import is the test.

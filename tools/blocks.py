@@ -9,7 +9,8 @@ What the reader copies is what CI runs. A page is read from top to bottom, like 
   as it stands at that line, and the command as the reader sees it (after ``cd`` it may be a folder of the
   checkout, which needs no block); so is ``$ pytest``, which runs the ``test_*.py`` files of the folder;
 - any other ``python`` block stands alone: it parses and has no undefined or unused name;
-- a true fragment is preceded by the comment ``.. fragment: reason``.
+- a true fragment is preceded by the comment ``.. fragment: reason``;
+- the comment ``.. continues: PAGE`` at the top says that the reader goes on in the folder that another page left.
 
 ``python -m tools.blocks check`` holds every page to that, and ``python -m tools.blocks extract DIR`` writes the
 files for ruff and mypy. Sphinx is not loaded: blocks are found by Sybil's lexer.
@@ -42,6 +43,7 @@ _DIRECTIVES = DirectiveLexer(_NAMES)
 _COMMENT = r"^([ \t]*)\.\. fragment:(?P<reason>[^\n]*(?:\n\1[ \t]+\S[^\n]*)*)\n\s*"
 _FRAGMENT = re.compile(_COMMENT + r"\Z", re.MULTILINE)
 _LOOSE = re.compile(rf"(?!{_COMMENT}\.\. {_NAMES}::)^[ \t]*\.\. fragment\b", re.MULTILINE)
+_CONTINUES = re.compile(r"^\.\. continues: (?P<page>\S+)$", re.MULTILINE)
 _TARGET = re.compile(r"(?P<module>[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 
 
@@ -150,7 +152,7 @@ def _all_runs(page: Path) -> list[Run]:
             _sources(folder),
             frozenset(block.name for block in folder.values() if block.name),
         )
-        for block, folder in _script(blocks(page))
+        for block, folder in _script(blocks(page), _before(page))
         for line, command in block.commands
         if _tests(command) or (_serves(command) and _shows(folder, command))
     ]
@@ -174,7 +176,12 @@ def check(page: Path) -> list[Problem]:
     problems = [item for item in found if isinstance(item, Problem)]
     good = [item for item in found if isinstance(item, Block)]
     problems += _loose_comments(page)
-    for block, folder in _script(good):
+    try:
+        begun = _before(page)
+    except Problem as problem:
+        problems.append(problem)
+        begun = {}
+    for block, folder in _script(good, begun):
         problems += _check_block(block)
         problems += _check_commands(block, folder)
     return sorted(problems, key=lambda problem: (problem.path != page, problem.path, problem.line))
@@ -187,16 +194,16 @@ def folders(page: Path) -> dict[int, dict[str, str]]:
     left at the end, and one folder for each Python block that stands alone.
     """
     found: dict[int, dict[str, str]] = {}
-    before: dict[str, Block] = {}
-    for block, folder in _script(blocks(page)):
+    before = _before(page)
+    for block, folder in _script(blocks(page), before):
         if block.is_file and block.caption in before:
-            _keep(found, before)
+            _keep(found, before, page)
         if any(_serves(command) or _tests(command) for _, command in block.commands):
-            _keep(found, folder)
+            _keep(found, folder, page)
         if block.language in PYTHON and not block.is_file and block.fragment is None:
             found[block.line] = {"block.py": block.source}
         before = folder
-    _keep(found, before)
+    _keep(found, before, page)
     return found
 
 
@@ -271,9 +278,21 @@ def _root(page: Path) -> Path:
     return next((folder for folder in page.parents if (folder / "conf.py").is_file()), page.parent)
 
 
-def _script(found: list[Block]) -> Iterator[tuple[Block, dict[str, Block]]]:
-    """Read blocks as a script: each one with the folder as it stands after it."""
-    folder: dict[str, Block] = {}
+def _before(page: Path) -> dict[str, Block]:
+    """Return the folder in which the page's reader begins: empty, or as the page left it that this one continues."""
+    continued = _CONTINUES.search(page.read_text(encoding="utf-8"))
+    if continued is None:
+        return {}
+    former = page.with_name(f"{continued['page']}.rst")
+    if not former.is_file():
+        line = page.read_text(encoding="utf-8").count("\n", 0, continued.start()) + 1
+        raise Problem(page, line, f"there is no page {former.name} to continue")
+    own = {block.caption: block for block in blocks(former) if block.is_file and block.caption is not None}
+    return _before(former) | own
+
+
+def _script(found: list[Block], folder: dict[str, Block]) -> Iterator[tuple[Block, dict[str, Block]]]:
+    """Read blocks as a script that begins with ``folder``: each one with the folder as it stands after it."""
     for block in found:
         if block.is_file and block.caption is not None:
             folder = folder | {block.caption: block}
@@ -394,9 +413,10 @@ def _loose_comments(page: Path) -> list[Problem]:
 # Small helpers
 
 
-def _keep(found: dict[int, dict[str, str]], folder: dict[str, Block]) -> None:
-    if folder:
-        found[max(block.line for block in folder.values())] = _sources(folder)
+def _keep(found: dict[int, dict[str, str]], folder: dict[str, Block], page: Path) -> None:
+    lines = [block.line for block in folder.values() if block.page == page]
+    if lines:  # Else the folder is one that another page has left.
+        found[max(lines)] = _sources(folder)
 
 
 def _sources(folder: dict[str, Block]) -> dict[str, str]:

@@ -89,6 +89,11 @@ BAD = {
     "a file that is a fragment": (".. fragment: because\n\n" + APP, 3, "a fragment has no caption"),
     "a comment that nothing follows": (".. fragment: because\n\nText.\n", 1, "comes right before its block"),
     "a comment that is mistyped": (".. fragment because\n\n" + APP, 1, "comes right before its block"),
+    "a page to continue that is not there": (
+        "Title\n\n.. continues: nowhere\n",
+        3,
+        "there is no page nowhere.rst to continue",
+    ),
     "some lines": (
         ".. literalinclude:: local.html\n   :lines: 1-3\n",
         1,
@@ -295,6 +300,26 @@ def test_every_state_of_the_folder_is_extracted_once(rst: Path, tmp_path: Path) 
         "guide/page/line_33/client.py",
         "guide/page/line_7/app.py",
     ]
+
+
+def test_a_page_continues_in_the_folder_that_another_one_left(rst: Path) -> None:
+    former = rst.with_name("former.rst")
+    write(former, *["Text.\n"] * 20, named("old", 1), named("new", 2))
+    test = ".. code-block:: python\n   :caption: test_app.py\n\n   import app\n\n   print(app)\n"
+    write(rst, ".. continues: former\n", SERVE, test, f"{CONSOLE}   $ pytest\n")
+    assert check(rst) == []
+    app = {"app.py": "app = 2\n"}
+    [run], [tests] = runs(rst), pytest_runs(rst)
+    assert (run.files, run.names) == (app, {"new"})
+    both = app | {"test_app.py": "import app\n\nprint(app)\n"}
+    assert tests.files == both
+    assert list(folders(rst).values()) == [both]
+
+
+def test_what_is_wrong_with_the_former_page_is_told_of_the_later_too(rst: Path) -> None:
+    write(rst.with_name("former.rst"), ".. literalinclude:: nothing.html\n")
+    [problem] = check(write(rst, ".. continues: former\n"))
+    assert (problem.path.name, problem.line) == ("former.rst", 1)
 
 
 def test_a_page_without_blocks_has_no_folder(rst: Path) -> None:

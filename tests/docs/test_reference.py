@@ -8,12 +8,15 @@ from collections import Counter
 
 import micropie
 import micropie.testing
+import micropie.testing.browser
+import micropie.testing.server
 from micropie.settings import CHECKS
 from tools.blocks import DOCS, pages
 
 sys.path.append(str(DOCS))  # Where the extensions of the site stand, as conf.py has it.
 from fromcode import UNITS, setting
 
+FIXTURES = ["live_server", "live_server_factory", "record_websockets"]
 REFERENCE = DOCS / "reference"
 
 
@@ -21,7 +24,9 @@ def test_every_public_name_stands_in_the_reference_once() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in pages(REFERENCE))
     found = re.findall(r"^\.\. auto\w+:: ([\w.]+)$", text, re.MULTILINE)
     names = [f"micropie.{name}" for name in [*micropie.__all__, "__version__"]]
-    names += [f"micropie.testing.{name}" for name in micropie.testing.__all__]
+    for module in (micropie.testing, micropie.testing.browser, micropie.testing.server):
+        names += [f"{module.__name__}.{name}" for name in module.__all__]
+    names += [f"micropie.pytest_plugin.{name}" for name in FIXTURES]
     assert Counter(found) == Counter(names)
 
 

@@ -18,6 +18,8 @@ from bs4 import BeautifulSoup, Tag
 
 import micropie
 import micropie.testing
+import micropie.testing.browser
+import micropie.testing.server
 from tools.blocks import DOCS, pages
 
 ROOT = DOCS.parent
@@ -203,7 +205,7 @@ def test_the_page_404_works_at_any_depth(parsed: dict[str, BeautifulSoup]) -> No
 def public_names() -> list[str]:
     """Every public name, and the public members that MicroPie's own classes add."""
     names = ["micropie.__version__"]
-    for module in (micropie, micropie.testing):
+    for module in (micropie, micropie.testing, micropie.testing.browser, micropie.testing.server):
         for name in module.__all__:
             names.append(f"{module.__name__}.{name}")
             if inspect.isclass(value := getattr(module, name)):
@@ -224,6 +226,20 @@ def test_the_full_text_search_finds_every_public_name(site: Path) -> None:
     assert {
         f"{page}.html" for page, title in zip(index["docnames"], index["titles"], strict=True) if title
     } == set(FOUND)
+
+
+def test_every_parameter_and_error_of_the_reference_is_described(parsed: dict[str, BeautifulSoup]) -> None:
+    fields = [
+        (str(name["id"]), entry.get_text(" ", strip=True))
+        for page, soup in parsed.items()
+        if page.startswith("reference/")
+        for what in soup.select("dl.field-list > dt")
+        if what.get_text(strip=True).rstrip(":") in ("Parameters", "Raises")
+        for name in [what.find_previous("dt", class_="sig")]
+        for entry in what.find_next_sibling("dd").find_all("li") or [what.find_next_sibling("dd")]
+    ]
+    assert len(fields) > 100
+    assert [field for field in fields if "\N{EN DASH}" not in field[1]] == []
 
 
 # Pages that repeat what a file says

@@ -75,6 +75,11 @@ def browser_type_launch_args(
 
 
 @pytest.fixture(scope="session")
+def base_url() -> None:
+    """No address goes before those of a page; pytest-base-url's own fixture has a form that pytest 9 deprecates."""
+
+
+@pytest.fixture(scope="session")
 def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the browser packages that the lock file pins, and return their folder."""
     npm = shutil.which("npm")

@@ -27,7 +27,9 @@ LEFT_BY_TOOLS = (".git", ".tox", ".venv", "_build", "__pycache__", ".*_cache")
 OURS = re.compile(r"(TOX|COVERAGE|PYTEST)_|PYTHON|VIRTUAL_ENV|MICROPIE_")
 
 _INCLUDE = re.compile(r"^\.\. include:: (\S+)\n   :start-after: (.+)\n   :end-before: (.+)\n", re.MULTILINE)
-_ROW = re.compile(r"^   \* - http://(?P<address>\S+)\n     - ``(?P<answer>.+)``$", re.MULTILINE)
+_ROW = re.compile(
+    r"^   \* - `(?P<path>\S+) <http://(?P<address>\S+)>`__\n     - ``(?P<answer>.+)``$", re.MULTILINE
+)
 
 
 def tutorial() -> list[Path]:
@@ -52,6 +54,7 @@ def expanded(page: Path, folder: Path) -> Path:
 def steps(page: Path) -> list[Block | re.Match[str]]:
     """Return what a page asks to do, in order: its blocks, and the rows of its tables of addresses and answers."""
     text = page.read_text(encoding="utf-8")
+    assert len(_ROW.findall(text)) == text.count("\n   * - `/"), "a row that nobody tries"
     rows = [(text.count("\n", 0, row.start()) + 1, row) for row in _ROW.finditer(text)]
     placed: list[tuple[int, Block | re.Match[str]]] = [(block.line, block) for block in blocks(page)]
     return [step for _, step in sorted(placed + rows, key=lambda place: place[0])]
@@ -70,7 +73,6 @@ class Reader:
 
     def __init__(self, folder: Path, browser: httpx.Client) -> None:
         self.folder = folder
-        self.done: list[str] = []
         self._environment = {name: value for name, value in os.environ.items() if not OURS.match(name)}
         self._server: Server | None = None
         self._started = ExitStack()
@@ -80,6 +82,7 @@ class Reader:
         """Do all that a page says."""
         for step in steps(page):
             if isinstance(step, re.Match):
+                assert step["address"] == ADDRESS + step["path"]
                 self._open(step["address"], step["answer"])
             elif step.language == "console":
                 for command, shown in transcript(step):
@@ -112,7 +115,6 @@ class Reader:
         else:
             output = self._run(command)
             assert not shown or output.strip() == "\n".join(shown).strip(), command
-        self.done.append(command)
 
     def _run(self, command: str) -> str:
         """Run a command where the last one ended, with what it exported, and return what it wrote."""
@@ -160,7 +162,6 @@ class Reader:
     def _open(self, address: str, answer: str) -> None:
         page = self._browser.get(f"http://{self._here(address)}")
         assert unescape(page.text) == answer, address
-        self.done.append(address)
 
     def _here(self, text: str) -> str:
         return text.replace(ADDRESS, f"127.0.0.1:{self._server.port}") if self._server else text

@@ -25,7 +25,7 @@ NOWHERE = "tutorial/of/nothing.html"  # What is found there is the page 404.
 # One page of each kind.
 KINDS = {
     "landing": "index.html",
-    "tutorial": "tutorial/websockets.html",
+    "tutorial": "tutorial/chat.html",
     "howto": "howto/security.html",
     "reference": "reference/websocket.html",
     "explanation": "explanation/connection-lifecycle.html",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -190,6 +191,30 @@ def test_socketio(name: str, run_block: RunBlock, visit: Visit) -> None:
         bob.page.locator("#text").fill("back again")
         bob.page.locator("#send").click()
         expect(alice.page.locator("#log li").last).to_have_text("back again")
+
+
+# The landing page's app
+
+
+def test_landing(tmp_path: Path, visit: Visit) -> None:
+    """The page has the lines that the server shows."""
+    run = find_run(DOCS / "index.rst", "landing-app")
+    run.write(tmp_path)
+    with serve(tmp_path, run.command) as server:
+        page = visit(server.url).page
+        page.get_by_label("Message").fill("<b>hi</b>")
+        page.keyboard.press("Enter")
+        expect(page.locator("#log li")).to_have_text("Echo: <b>hi</b>")
+        server.stop()
+        written = without_ports(server.log())
+    [shown] = [block.source for block in blocks(run.page) if run.command in block.source]
+    lines = [line for line in shown.splitlines()[1:] if "Uvicorn running on" not in line]  # Here on a socket.
+    assert len(lines) == 3
+    assert set(map(without_ports, lines)) <= set(written.splitlines())
+
+
+def without_ports(log: str) -> str:
+    return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", log)
 
 
 # The chat

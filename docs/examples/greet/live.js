@@ -10,15 +10,16 @@ export function address(path) {
 }
 
 /**
- * Keep a WebSocket to `path` open, or to what `path()` returns each time. The page may give functions that are called when it
- * `opened()`, `received(data)` a message, or `changed(state)` to "connecting", "open", "lost" or "closed". What has to
- * happen before each try is done by `before()`; should it fail, so does the try. Binary data is an ArrayBuffer.
+ * Keep a WebSocket open to `path`, or to what `path()` returns each time. The page may give functions that are called when it
+ * `opened()`, `received(data)` a message, or `changed(state)` to "connecting", "open", "lost" or "closed". What has to happen
+ * before each try is done by `before()`: if it fails, so does the try; if it returns false, no connection is wanted.
  *
  * The state stands in the element with the id "status". What has the attribute data-online is disabled without a connection.
+ * Binary data is an ArrayBuffer.
  */
 export function connect(path, { before, opened, received, changed } = {}) {
   const status = document.getElementById("status");
-  let socket, timer, since, delay = 1;
+  let socket, timer, since, wanted, delay = 1;
 
   function show(state, words) {
     status.dataset.state = state;
@@ -27,16 +28,26 @@ export function connect(path, { before, opened, received, changed } = {}) {
     changed?.(state);
   }
 
+  function again(what) {
+    if (since && Date.now() - since > 1000 * LONGEST) delay = 1;  // It was good for a while, so it may be again.
+    show("lost", `${what}. Trying again within ${delay} s …`);
+    // Not all browsers in the same moment: a server that starts again is busy enough.
+    timer = setTimeout(open, 1000 * delay * (0.5 + Math.random() / 2));
+    delay = Math.min(2 * delay, LONGEST);
+  }
+
   async function open() {
     clearTimeout(timer);
-    show("connecting", "Connecting …");
     since = null;
+    wanted = true;
+    show("connecting", "Connecting …");
     try {
-      if (before) await before();
+      if (await before?.() === false) wanted = false;
     } catch {
-      again("No connection.");
-      return;
+      return again("No connection");
     }
+    if (!wanted) return show("closed", "Not connected");
+
     socket = new WebSocket(address(typeof path === "function" ? path() : path));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -47,24 +58,14 @@ export function connect(path, { before, opened, received, changed } = {}) {
     socket.onmessage = (event) => received?.(event.data);
     socket.onclose = ({ code, reason }) => {
       // 1000: all is said. 1008 and the codes of applications: the server does not want us. The others are accidents.
-      if (code === 1000 || code === 1008 || code >= 4000) {
-        show("closed", `Closed with code ${code}${reason && `: ${reason}`}`);
-        return;
-      }
-      if (since && Date.now() - since > 1000 * LONGEST) delay = 1;  // It was good for a while, so it may be again.
-      again(`${since ? "Connection lost" : "No connection"} (code ${code}).`);
+      const meant = code === 1000 || code === 1008 || code >= 4000;
+      if (meant || !wanted) show("closed", `Closed with code ${code}${reason && `: ${reason}`}`);
+      else again(`${since ? "Connection lost" : "No connection"} (code ${code})`);
     };
   }
 
-  function again(words) {
-    show("lost", `${words} Trying again within ${delay} s …`);
-    // Not all browsers in the same moment: a server that starts again is busy enough.
-    timer = setTimeout(open, 1000 * delay * (0.5 + Math.random() / 2));
-    delay = Math.min(2 * delay, LONGEST);
-  }
-
   addEventListener("online", () => {
-    if (status.dataset.state === "lost") open();
+    if (wanted && status.dataset.state === "lost") open();
   });
   open();
 
@@ -74,9 +75,11 @@ export function connect(path, { before, opened, received, changed } = {}) {
     /** Close it for good. */
     close() {
       clearTimeout(timer);
+      wanted = false;
+      if (status.dataset.state === "lost") show("closed", "Not connected");
       socket?.close(1000);
     },
-    /** Send text or bytes, and return whether there was a connection to send it on. */
+    /** Send text or bytes, and return whether there was a connection to send them on. */
     send(data) {
       const can = socket?.readyState === WebSocket.OPEN;
       if (can) socket.send(data);

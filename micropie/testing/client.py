@@ -1,4 +1,4 @@
-"""A test client that talks to an app in process, in the event loop of the test; needs the extra ``testing``.
+"""A test client that talks to an app in process, in the event loop of the test.
 
 It is an :class:`httpx.AsyncClient`, so requests, cookies, forms and uploads are written as for a real
 server, and it opens WebSockets too.  Streams are really streamed, lifespan is run, and whatever the app
@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, cast
 
-from .codec import dump_json, load_json
-from .exceptions import ConnectionClosed
+from micropie.codec import dump_json, load_json
+from micropie.exceptions import ConnectionClosed
+from micropie.types import ASGIApp, Message
+
 from .inprocess import Run, make_scope
-from .types import ASGIApp, Message
 
 try:
     import httpx
@@ -234,6 +235,9 @@ class TestWebSocket:
     async def send(self, data: str | bytes) -> None:
         """Send a message: ``str`` in a text frame, ``bytes`` in a binary one.
 
+        Args:
+            data: The message.
+
         Raises:
             RuntimeError: If the handshake was refused.
         """
@@ -242,7 +246,14 @@ class TestWebSocket:
         self._run.tell({"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data})
 
     async def send_json(self, value: Any) -> None:
-        """Send a value as JSON in a text frame."""
+        """Send a value as JSON in a text frame.
+
+        Args:
+            value: What JSON can hold.
+
+        Raises:
+            RuntimeError: If the handshake was refused.
+        """
         await self.send(dump_json(value))
 
     async def receive(self) -> str | bytes:
@@ -281,6 +292,10 @@ class TestWebSocket:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Leave, with a close code, and wait until the app has ended.
+
+        Args:
+            code: What the app gets as the client's close code.
+            reason: What it gets as the client's reason.
 
         Raises:
             TimeoutError: If the app does not end.

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from .types import ASGIApp, Message, Scope
+from micropie.types import ASGIApp, Message, Scope
 
 if TYPE_CHECKING:
     import httpx

@@ -1,0 +1,40 @@
+"""Broadcast: one message to everybody, on uvicorn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.children import Failed
+from benchmarks.frameworks import Framework
+from benchmarks.options import Options
+from benchmarks.pairs import Row, compare
+from benchmarks.report import in_a_line
+from benchmarks.servers import clients, serving
+
+
+def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
+    """The CPU time of the server in microseconds, for each of so many sockets that gets a message."""
+    rows: dict[str, Row] = {}
+    sizes = (100,) if options.quick else (100, 1000)
+    with clients(options) as load, serving(frameworks, options) as servers:
+        for size in sizes:
+            able = []
+            for name, server in servers.items():
+                try:
+                    load.ask("gather", port=server.port, path="/broadcast", count=size)
+                    load.ask("broadcast", process=server.process, port=server.port, times=1)
+                    able.append(name)
+                except Failed as why:
+                    options.tell(f"left out: {server.why(why)}")
+
+            def measure(name: str, times: int = max(1, 3000 // size)) -> float:
+                server = servers[name]
+                order = {"process": server.process, "port": server.port, "times": times}
+                spent: float = load.ask("broadcast", **order)
+                return spent / 1000
+
+            rows[str(size)] = compare(able, measure, options.fewer_rounds)
+            options.tell(f"to {size} sockets: {in_a_line(rows[str(size)])}")
+            for name in able:
+                load.ask("disperse", port=servers[name].port)
+    return {"units": dict.fromkeys(rows, "µs"), "rows": rows}

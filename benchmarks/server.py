@@ -1,0 +1,50 @@
+"""On a server: what users see, on uvicorn with uvloop and httptools.
+
+The server and its clients have a processor each. What counts is the CPU time of the server, as the scheduler counts
+it: the clients' own does not matter as long as they keep up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.children import Child, Failed
+from benchmarks.frameworks import Framework
+from benchmarks.options import Options
+from benchmarks.pairs import Row, compare
+from benchmarks.report import in_a_line
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.servers import Server, clients, serving
+
+CONNECTIONS = 32
+QUICK = ("ws_session", "ws_message", "http_text", "http_json")
+
+
+def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
+    """Each scenario with each framework."""
+    rows: dict[str, Row] = {}
+    with clients(options) as load, serving(frameworks, options) as servers:
+        for name in options.scenarios or (QUICK if options.quick else SCENARIOS):
+            rows[name] = row(load, servers, options, name)
+            options.tell(f"on uvicorn, {name}: {in_a_line(rows[name])}")
+    return {"units": dict.fromkeys(rows, "µs"), "rows": rows}
+
+
+def row(load: Child, servers: dict[str, Server], options: Options, scenario: str) -> Row:
+    """The CPU time of one operation in microseconds, with each framework that answers right."""
+
+    def measure(name: str, seconds: float = options.seconds) -> float:
+        server = servers[name]
+        order = {"process": server.process, "port": server.port, "connections": CONNECTIONS}
+        spent: float = load.ask("measure", scenario=scenario, seconds=seconds, **order)
+        return spent / 1000
+
+    able = []
+    for name, server in servers.items():
+        try:
+            measure(name, 0.05)
+        except Failed as why:
+            options.tell(f"left out of {scenario}: {server.why(why)}")
+        else:
+            able.append(name)
+    return compare(able, measure, options.fewer_rounds)

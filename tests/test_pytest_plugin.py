@@ -1,0 +1,132 @@
+"""The plugin, in runs of pytest as a user has them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+APP = """
+from micropie import App
+
+class Bakery(App):
+    async def index(self): return "pies"
+    async def burn(self): raise RuntimeError("out of pies")
+
+app = Bakery()
+"""
+
+TESTS = """
+import httpx, pytest
+from app import Bakery
+
+def test_passes(live_server):
+    assert httpx.get(live_server(Bakery()).url).text == "pies"
+
+def test_fails_by_itself(live_server):
+    assert httpx.get(live_server("app.py").url + "/nowhere").status_code == 200
+
+def test_fails_by_the_error(live_server):
+    httpx.get(live_server(Bakery()).url + "/burn")
+
+def test_fails_by_itself_before_the_error(live_server):
+    httpx.get(live_server(Bakery()).url + "/burn")
+    assert 1 == 2
+
+def test_passes_as_it_allows_errors(live_server):
+    httpx.get(live_server(Bakery(), allow_errors=True).url + "/burn")
+
+def test_passes_as_it_expects_the_error(live_server):
+    server = live_server(Bakery())
+    httpx.get(server.url + "/burn")
+    server.expect_error("out of pies")
+
+@pytest.fixture(scope="module")
+def server(live_server_factory):
+    with live_server_factory("app.py") as server:
+        yield server
+
+def test_fails_by_the_error_of_a_longer_lived_server(server):
+    httpx.get(server.url + "/burn")
+
+def test_passes_afterwards(server):
+    httpx.get(server.url)
+
+@pytest.mark.asyncio
+async def test_fails_by_the_error_though_async(live_server):
+    async with httpx.AsyncClient() as client:
+        await client.get(live_server(Bakery()).url + "/burn")
+
+def test_passes_and_then_has_an_error(live_server):
+    app = Bakery()
+    app.shutdown_handlers.append(lambda: 1 / 0)
+    live_server(app)
+"""
+
+IN_PARALLEL = """
+import httpx, pytest
+
+@pytest.fixture(scope="session")
+def server(live_server_factory):
+    return live_server_factory("app.py")
+
+@pytest.mark.parametrize("number", range(6))
+def test(number, server, live_server):
+    assert httpx.get(server.url).text == httpx.get(live_server("app.py").url).text == "pies"
+"""
+
+
+def run(pytester: pytest.Pytester, tests: str, *options: str) -> pytest.RunResult:
+    pytester.makepyfile(app=APP, test_app=tests)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:playwright", "-v", *options)
+
+
+def test_an_error_in_a_servers_log_is_one_of_the_test(pytester: pytest.Pytester) -> None:
+    result = run(pytester, TESTS)
+    assert re.search(
+        r"^test_app.py::test_passes_and_then_has_an_error ERROR", str(result.stdout), re.MULTILINE
+    )
+    outcomes = dict(re.findall(r"^test_app.py::(test_\w+) (PASSED|FAILED)", str(result.stdout), re.MULTILINE))
+    assert outcomes == {
+        name: name.split("_")[1].upper().replace("FAILS", "FAILED").replace("PASSES", "PASSED")
+        for name in re.findall(r"def (test_\w+)", TESTS)
+    }
+    result.stdout.fnmatch_lines(
+        [
+            "* ERROR at teardown of test_passes_and_then_has_an_error *",
+            "the live server at http://127.0.0.1:* logged errors; await one with server.expect_error*",
+            "*ZeroDivisionError: division by zero",
+            "* test_fails_by_itself *",
+            "*Captured log call*",
+            '*"GET /nowhere HTTP/1.1" 404',
+            "*Captured log teardown*",
+            "* test_fails_by_the_error *",
+            "the live server at http://127.0.0.1:* logged errors; await one with server.expect_error*",
+            "ERROR micropie: error while answering /burn",
+            "RuntimeError: out of pies",
+            "* test_fails_by_itself_before_the_error *",
+            "E       assert 1 == 2",
+            "*Captured log call*",
+            "RuntimeError: out of pies",
+        ]
+    )
+
+
+def test_workers_have_servers_of_their_own(pytester: pytest.Pytester) -> None:
+    run(pytester, IN_PARALLEL, "-n", "2").assert_outcomes(passed=6)
+
+
+def test_it_can_be_left_out(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "def test(live_server): ...", "-p", "no:micropie")
+    result.stdout.fnmatch_lines(["*fixture 'live_server' not found"])
+
+
+def test_loading_it_is_cheap() -> None:
+    script = "import json, sys, pytest, micropie.pytest_plugin; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert not {"httpx", "uvicorn", "playwright", "micropie.testing"} & set(json.loads(done.stdout))
