@@ -201,6 +201,43 @@ def test_a_job_reaches_every_page(run_block: RunBlock, visit: Visit) -> None:
             expect(visitor.page.locator("#baked")).to_have_text("1")
 
 
+def test_socketio_knows_the_user_of_the_page(run_block: RunBlock, visit: Visit, npm_packages: Path) -> None:
+    with run_block("socketio", "socketio-app") as server:
+        alice, bob = visit(server.url), visit(server.url)
+        for visitor, name in ((alice, "<b>"), (bob, "bob")):
+            fill(visitor.page, "Name", name)
+            expect(visitor.page.locator("#state")).to_have_text("connected")
+        other = alice.page.context.new_page()
+        other.goto(server.url)
+        expect(other.locator("#state")).to_have_text("connected")
+        fill(alice.page, "Line", "hi")
+        expect(alice.page.locator("#state")).to_have_text("told")
+        for page, lines in {
+            alice.page: ["<b>: hi"],
+            other: ["from your other page: hi", "<b>: hi"],
+            bob.page: ["<b>: hi"],
+        }.items():
+            expect(page.locator("#log li")).to_have_text(lines)
+        alice.page.get_by_role("button", name="Log out").click()
+        expect(alice.page.get_by_label("Name")).to_be_visible()
+        expect(other.locator("#state")).to_have_text("io server disconnect")
+        fill(bob.page, "Line", "still here")
+        expect(bob.page.locator("#log li")).to_have_text(["<b>: hi", "bob: still here"])
+        for page in (other, bob.page):
+            page.goto("about:blank")
+
+
+def test_socketio_around_the_app_reads_the_session(
+    run_block: RunBlock, visit: Visit, npm_packages: Path
+) -> None:
+    with run_block("socketio", "socketio-around-app") as server:
+        visitor = visit(server.url)
+        expect(visitor.page.locator("#state")).to_have_text("You were here 1 times.")
+        visitor.page.reload()
+        expect(visitor.page.locator("#state")).to_have_text("You were here 2 times.")
+        visitor.page.goto("about:blank")
+
+
 @pytest.fixture
 def two_sites(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
     """The API and the page of another origin, not started yet; the page finds the API at the port that it has."""
