@@ -134,7 +134,9 @@ class ModuleFloors(FromCode):
 
 def purpose(module: str) -> str:
     """A module and what it is for, as one line of a block of lines."""
-    docstring = ast.get_docstring(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))) or ""
+    folder = PACKAGE / module
+    file = folder / "__init__.py" if folder.is_dir() else PACKAGE / f"{module}.py"
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     first = re.sub(r"\s+", " ", docstring.partition("\n\n")[0]).rstrip(".:")
     return f"| ``{module}``: {first}"
 
