@@ -20,7 +20,7 @@ class Member:
 
     def __init__(self, name):
         self.name = name
-        self.outbox = asyncio.Queue(maxsize=100)
+        self.outbox: asyncio.Queue[dict[str, object]] = asyncio.Queue(maxsize=100)
 
 
 class Room:
