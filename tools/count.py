@@ -63,14 +63,20 @@ def words(page: Path, found: list[Block]) -> int:
     return len(re.findall(r"\w+(?:['.-]\w+)*", text))
 
 
+# The test that enters what a program's command says, outside of the tutorial.
+_RUNNERS = {
+    **dict.fromkeys([*SERVERS, "pytest"], "tests/docs/test_runs.py"),
+    "curl": "tests/docs/test_commands.py",
+    "python announce.py": "tests/docs/test_socketio.py",
+    "systemd-analyze": "tests/docs/test_deployment.py",
+}
+
+
 def runner(page: Path, command: str) -> str | None:
     """The test that enters a command of a page; None if none does."""
     if page.parent.name == "tutorial":
         return "tests/e2e/test_reader.py"
-    name = program(command)
-    if name in SERVERS or name == "pytest":
-        return "tests/docs/test_runs.py"
-    return "tests/docs/test_commands.py" if name == "curl" else None
+    return _RUNNERS.get(program(command)) or _RUNNERS.get(" ".join(command.split()[:2]))
 
 
 def total(docs_root: Path = DOCS) -> Figures:
