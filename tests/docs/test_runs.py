@@ -37,7 +37,8 @@ def titled(found: list[Run]) -> dict[str, Run]:
 
 
 RUNS = titled([run for page in pages() for run in runs(page)])
-PYTEST_RUNS = titled([run for page in pages() for run in pytest_runs(page)])
+# The tutorial's tests are run by tests/e2e/test_reader.py: some of them need a browser.
+PYTEST_RUNS = titled([run for page in pages() if page.parent.name != "tutorial" for run in pytest_runs(page)])
 
 
 def ask(url: str, method: str = "GET") -> tuple[int, str]:
