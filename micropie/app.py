@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import quote
 
 from .bodies import Limits
@@ -94,8 +94,39 @@ class App:
     #: Whether the browser gets the traceback of an error.  Never in production.
     debug: bool = False
 
+    #: Where sessions are stored.
+    session_backend: SessionBackend
+    #: HTTP middlewares; the first is the outermost.
+    middlewares: list[HttpMiddleware]
+    #: WebSocket middlewares; the first is the outermost.
+    ws_middlewares: list[WebSocketMiddleware]
+    #: Functions without arguments, sync or async, that run before the first request.
+    startup_handlers: list[Callable[[], Awaitable[None] | None]]
+    #: The same for the end.  On uvicorn, open WebSockets are closed before they run.
+    shutdown_handlers: list[Callable[[], Awaitable[None] | None]]
+    _mounts: list[Mount]
+    _open_websockets: set[WebSocket]
+    _warned: bool
+    _http_routes: Routes
+    _websocket_routes: Routes
+
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """Make an app with the settings of its class, so that one whose ``__init__`` forgets this class's works."""
+        app = super().__new__(cls)
+        app.middlewares, app.ws_middlewares = [], []
+        app.startup_handlers, app.shutdown_handlers = [], []
+        app._mounts = []
+        app._open_websockets = set()
+        app._warned = False
+        app._http_routes = Routes(app, App)
+        app._websocket_routes = Routes(app, App, websocket=True)
+        app._configure(None, {})
+        return app
+
     def __init__(self, session_backend: SessionBackend | None = None, **settings: Unpack[Settings]) -> None:
-        given: dict[str, Any] = dict(settings)
+        self._configure(session_backend, dict(settings))
+
+    def _configure(self, session_backend: SessionBackend | None, given: dict[str, Any]) -> None:
         for name in CHECKS:
             setattr(self, name, checked(name, given.pop(name, self._class_setting(name))))
         if given:
@@ -107,21 +138,7 @@ class App:
         self._session_cookie = session_cookie(self.session_cookie)
         if session_backend is not None and not hasattr(session_backend, "save"):
             raise TypeError(f"session_backend is a SessionBackend, not {session_backend!r}")
-        #: Where sessions are stored.
-        self.session_backend: SessionBackend = (
-            InMemorySessionBackend() if session_backend is None else session_backend
-        )
-        #: HTTP middlewares; the first is the outermost.
-        self.middlewares: list[HttpMiddleware] = []
-        #: WebSocket middlewares; the first is the outermost.
-        self.ws_middlewares: list[WebSocketMiddleware] = []
-        #: Functions without arguments, sync or async, that run before the first request.
-        self.startup_handlers: list[Callable[[], Awaitable[None] | None]] = []
-        #: The same for the end.  On uvicorn, open WebSockets are closed before they run.
-        self.shutdown_handlers: list[Callable[[], Awaitable[None] | None]] = []
-        self._mounts: list[Mount] = []
-        self._open_websockets: set[WebSocket] = set()
-        self._warned = False
+        self.session_backend = InMemorySessionBackend() if session_backend is None else session_backend
         self._limits = Limits(
             gap=self.body_timeout,
             body=self.max_body_size,
@@ -129,9 +146,8 @@ class App:
             field=self.max_form_field_size,
             parts=self.max_form_parts,
         )
+        self._message_limit = self.max_message_size
         self._pool = Pool(self.sync_workers)
-        self._http_routes = Routes(self, App)
-        self._websocket_routes = Routes(self, App, websocket=True)
 
     def _class_setting(self, name: str) -> Any:
         """A setting as the class states it; a route that happens to have its name does not count."""
@@ -145,30 +161,15 @@ class App:
         as_it_is = len(inspect.signature(value).parameters) == len(inspect.signature(default).parameters)
         return value if as_it_is else getattr(self, name)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one ASGI connection.
+    # What every request passes is one coroutine, not two: serve_http() hands on what is not HTTP.
+    __call__ = serve_http
 
-        Raises:
-            ValueError: For a scope that is neither HTTP, WebSocket nor lifespan.
-        """
-        kind = scope["type"]
-        if kind == "http":
-            await serve_http(self, scope, receive, send)
-        elif kind == "websocket":
-            await serve_websocket(self, scope, receive, send)
-        elif kind == "lifespan":
-            await serve_lifespan(self, scope, receive, send)
-        else:
-            raise ValueError(f"MicroPie handles http, websocket and lifespan, not {kind!r}")
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what is wrong with an app whose ``__init__`` forgot this class's own."""
-            hint = (
-                "" if "_websocket_routes" in vars(self) else ": its __init__() has to call super().__init__()"
-            )
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+    def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "websocket":
+            return serve_websocket(self, scope, receive, send)
+        if scope["type"] == "lifespan":
+            return serve_lifespan(self, scope, receive, send)
+        raise ValueError(f"MicroPie handles http, websocket and lifespan, not {scope['type']!r}")
 
     @property
     def request(self) -> Request:

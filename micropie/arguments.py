@@ -6,7 +6,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from inspect import Parameter as Signed
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, Union
 
@@ -56,7 +56,7 @@ def _without_none(annotation: Any) -> Any:
 class Parameter:
     """One parameter of a handler: its name, where its value may come from and what it must be."""
 
-    __slots__ = ("as_sent", "convert", "default", "kind", "many", "name", "session_only")
+    __slots__ = ("as_sent", "convert", "default", "in_path", "kind", "many", "name", "session_only")
 
     def __init__(self, name: str, annotation: Any, default: Any) -> None:
         self.name = name
@@ -69,6 +69,8 @@ class Parameter:
         found = converter(typing.get_args(annotation)[0] if self.many else annotation)
         self.kind: str = found[0] if found else ""
         self.convert: Convert | None = found[1] if found else None
+        #: Whether a path segment can be its value.
+        self.in_path = not (self.session_only or self.many)
         #: Whether it takes the first value as it was sent.
         self.as_sent = self.convert is None and not self.many
 
@@ -92,10 +94,7 @@ class Parameter:
             HTTPError: 400 if it is nowhere or does not convert; 401 if only the session may have it.
         """
         if not self.session_only:
-            query = request._query
-            if query is None:
-                query = request.query_params
-            values = query.get(self.name) or request._body_values(self.name)
+            values = request._sent(self.name)
             if values:
                 return values[0] if self.as_sent else self._converted(values)
         session = request._view
@@ -118,7 +117,7 @@ class Parameter:
             raise HTTPError(400, f"the parameter {self.name!r} must be {self.kind}") from None
 
 
-Arguments: TypeAlias = tuple[Sequence[Any], dict[str, Any]]
+Arguments: TypeAlias = tuple[list[Any], dict[str, Any] | None]
 
 
 class Plan:
@@ -127,11 +126,13 @@ class Plan:
     Args:
         function: The handler as it stands in the class, ``self`` first.
         skip: How many leading parameters the framework fills itself.
+        exact: Whether path segments that fit no parameter are an error.
     """
 
-    __slots__ = ("empty", "extra", "keyword", "names", "positional", "rest")
+    __slots__ = ("by_name", "empty", "exact", "extra", "keyword", "names", "positional", "rest")
 
-    def __init__(self, function: Callable[..., Any], skip: int) -> None:
+    def __init__(self, function: Callable[..., Any], skip: int, *, exact: bool = True) -> None:
+        self.exact = exact
         parameters = list(signature_of(function).parameters.values())[skip:]
 
         def of(*kinds: Any) -> list[Parameter]:
@@ -143,8 +144,10 @@ class Plan:
         self.keyword = of(Signed.KEYWORD_ONLY)
         self.rest = next(iter(of(Signed.VAR_POSITIONAL)), None)
         self.extra = next(iter(of(Signed.VAR_KEYWORD)), None)
+        #: Whether there is something to bind by name.
+        self.by_name = bool(self.keyword or self.extra)
         #: Whether there is nothing to bind.
-        self.empty = not (self.positional or self.keyword or self.rest or self.extra)
+        self.empty = not (self.positional or self.rest or self.by_name)
         # What **kwargs never gets: also "self" and "ws", which a query string must not set a second time.
         self.names = {
             p.name
@@ -156,50 +159,51 @@ class Plan:
     @property
     def takes_segments(self) -> bool:
         """Whether path segments can become arguments."""
-        return self.rest is not None or any(not (p.session_only or p.many) for p in self.positional)
+        return self.rest is not None or any(p.in_path for p in self.positional)
 
     def wanted(self, segments: list[str], request: Request) -> set[str | None]:
         """The names that only the body can still give; None stands for all of it."""
-        named = [p for p in self.positional if not (p.session_only or p.many)][len(segments) :]
+        named = [p for p in self.positional if p.in_path][len(segments) :]
         named += [p for p in self.positional + self.keyword if p.many]
-        named += [p for p in self.keyword if not (p.session_only or p.many)]
+        named += [p for p in self.keyword if p.in_path]
         names: set[str | None] = {p.name for p in named if p.name not in request.query_params}
         return names if names and self.extra is None and not any(p.many for p in named) else {None}
 
-    def bind(self, segments: list[str], request: Request, exact: bool) -> Arguments:
+    def bind(self, request: Request, *leading: Any) -> Arguments:
         """The arguments for one call.
 
         Args:
-            segments: The path segments after the one that named the handler.
-            request: Where all other values come from.
-            exact: Whether more segments than there are parameters are an error.
+            request: Where they come from: the path segments after the one that named the handler, and all else.
+            leading: What comes before them.
 
         Raises:
             HTTPError: 404, 400 or 401, as :class:`Parameter` says, or 404 for too many segments.
         """
-        arguments: list[Any] = []
-        keywords: dict[str, Any] = {}
+        segments = request._segments or ()
+        arguments = [*leading]
         used, count = 0, len(segments)
         for parameter in self.positional:
-            if used < count and not parameter.session_only and not parameter.many:
+            if used < count and parameter.in_path:
                 segment = segments[used]
                 arguments.append(segment if parameter.convert is None else parameter.from_path(segment))
                 used += 1
             else:
                 arguments.append(parameter.find(request))
-        if self.rest is not None:
-            arguments += map(self.rest.from_path, segments[used:])
-        elif used < count and exact:
-            raise HTTPError(404)
-        for parameter in self.keyword:
-            keywords[parameter.name] = parameter.find(request)
+        if used < count:
+            if self.rest is not None:
+                arguments += map(self.rest.from_path, segments[used:])
+            elif self.exact:
+                raise HTTPError(404)
+        if not self.by_name:
+            return arguments, None
+        keywords = {parameter.name: parameter.find(request) for parameter in self.keyword}
         if self.extra is not None:
             self._bind_extra(self.extra, request, keywords)
         return arguments, keywords
 
     def _bind_extra(self, extra: Parameter, request: Request, keywords: dict[str, Any]) -> None:
-        for name in [*request.query_params, *request._body_names()]:
-            values = request.query_params.get(name) or request._body_values(name)
+        for name in request._sent_names():
+            values = request._sent(name)
             if values and name not in self.names:
                 keywords[name] = extra._converted(values)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from functools import lru_cache
 from types import CoroutineType
@@ -47,6 +46,40 @@ def check_limit(size: int, limit: int | None, what: str) -> None:
         raise HTTPError(413, f"{what} than {limit}")
 
 
+def check_length(length: bytes | None, limit: int | None) -> None:
+    """Refuse a body for what its ``Content-Length`` says.
+
+    Raises:
+        HTTPError: 413, or 400 if it is no number.
+    """
+    if length is None:
+        return
+    if not length.isdigit() or len(length) > 20:
+        raise HTTPError(400, "Content-Length is not a number")
+    if limit is not None and int(length) > limit:
+        raise too_large(limit)
+
+
+def too_large(limit: int | None) -> HTTPError:
+    """The error for a body over its limit."""
+    return HTTPError(413, f"the body has more bytes than {limit}")
+
+
+def begin(receive: Receive) -> dict[str, Any] | Awaitable[Message]:
+    """The server's next message if it has come in already, else what to await for it.
+
+    What is there needs no timer, which would cost more than all the rest.
+    """
+    waiting = receive()
+    if not isinstance(waiting, CoroutineType):
+        return waiting
+    try:
+        return resumed(waiting, waiting.send(None))
+    except StopIteration as ready:
+        message: dict[str, Any] = ready.value
+        return message
+
+
 class Body:
     """The body of one request, as bytes that come in.
 
@@ -54,27 +87,33 @@ class Body:
         receive: The server's ``receive``.
         limits: What the body may cost.
         length: Its ``Content-Length``; None if there is none.
+        first: Its first message, if that has been received, or what to await for it.
         expected: Whether there is one at all.
     """
 
-    _whole: bytes | None = None
-    _received = 0
-    _spent = 0.0
-    _more = True
-    _error: HTTPError | None = None
-    _streamed = False
-    _replayed = False
-    # Whether a task reads, and what others wait for meanwhile.
-    _reading = False
-    _turn: asyncio.Future[None] | None = None
-
-    def __init__(self, receive: Receive, limits: Limits, length: bytes | None, expected: bool = True) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        limits: Limits,
+        length: bytes | None,
+        *,
+        first: dict[str, Any] | Awaitable[Message] | None = None,
+        expected: bool = True,
+    ) -> None:
         self._receive = receive
         self._limits = limits
-        self._most = sys.maxsize if limits.body is None else limits.body
         self._length = length
-        self._expected = expected
+        self._first = first
+        self._expected = self._more = expected
+        self._received = 0
+        self._spent = 0.0
         self._pieces: list[bytes] = []
+        self._whole = None if expected else b""
+        self._error: HTTPError | None = None
+        self._streamed = self._replayed = False
+        # Whether a task reads, and what others wait for meanwhile.
+        self._reading = False
+        self._turn: asyncio.Future[None] | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The pieces of the body, once.  Time that the consumer takes between two of them does not count.
@@ -91,26 +130,24 @@ class Body:
             return
         self._streamed = True
         while self._more:
-            piece = await self._next_piece()
+            piece = self._next_piece()
+            if not isinstance(piece, bytes):
+                piece = await piece
             if piece:
                 yield piece
 
-    async def _next_piece(self) -> bytes:
+    def _next_piece(self) -> bytes | Awaitable[bytes]:
+        """The next piece if it has come in already, else what to await for it."""
         if self._error is not None:
             raise self._error
         try:
-            if self._length is not None and not self._received and _number(self._length) > self._most:
-                raise self._too_large()
-            waiting: Awaitable[Message] = self._receive()
-            if isinstance(waiting, CoroutineType):
-                # What has come in already needs no timer, which would cost more than all the rest.
-                try:
-                    waiting = resumed(waiting, waiting.send(None))
-                except StopIteration as ready:
-                    return self._taken(ready.value)
-            return self._taken(await self._in_time(waiting))
+            if self._first is None:
+                check_length(self._length, self._limits.body)
+                self._first = begin(self._receive)
+            message, self._first = self._first, None
+            return self._taken(message) if isinstance(message, dict) else self._in_time(message)
         except HTTPError as error:
-            self._error = error
+            self._error = error  # for everybody who reads later
             raise
 
     def _taken(self, message: Message) -> bytes:
@@ -118,23 +155,25 @@ class Body:
             raise HTTPError(400, "the body is not complete")
         piece: bytes = message.get("body", b"")
         self._received += len(piece)
-        if self._received > self._most:
-            raise self._too_large()
+        if self._limits.body is not None and self._received > self._limits.body:
+            raise too_large(self._limits.body)
         self._more = message.get("more_body", False)
         return piece
 
-    def _too_large(self) -> HTTPError:
-        return HTTPError(413, f"the body has more bytes than {self._most}")
-
-    async def _in_time(self, waiting: Awaitable[Message]) -> Message:
+    async def _in_time(self, waiting: Awaitable[Message]) -> bytes:
         gap, clock = self._limits.gap, asyncio.get_running_loop().time
         left = _PATIENCE + self._received / _BYTES_PER_SECOND - self._spent
         began = clock()
         try:
             async with asyncio.timeout(None if gap is None else min(gap, left)):
-                return await waiting
+                message = await waiting
+            return self._taken(message)
         except TimeoutError:
-            raise HTTPError(408, "the body came too slowly") from None
+            self._error = HTTPError(408, "the body came too slowly")
+            raise self._error from None
+        except HTTPError as error:
+            self._error = error
+            raise
         finally:
             self._spent += clock() - began
 
@@ -144,8 +183,6 @@ class Body:
         Raises:
             HTTPError: As :meth:`chunks`.
         """
-        if not self._expected:
-            return b""
         if self._streamed:
             raise RuntimeError(_TAKEN)
         # Two may ask at once, and one may give up: what has come in is kept for the next.
@@ -156,7 +193,8 @@ class Body:
             self._reading = True
             try:
                 while self._more:
-                    self._pieces.append(await self._next_piece())
+                    piece = self._next_piece()
+                    self._pieces.append(piece if isinstance(piece, bytes) else await piece)
             finally:
                 self._reading = False
                 if self._turn is not None:
@@ -171,80 +209,80 @@ class Body:
         Raises:
             HTTPError: As :meth:`chunks`.
         """
-        if self._expected and not self._streamed:
+        if not self._streamed:
             await self.read()
 
     async def replay(self) -> Message:
         """The server's ``receive`` for another app: a body that was read comes once more."""
-        if self._whole is None or self._replayed:
+        first, self._first = self._first, None
+        if first is not None:
+            return first if isinstance(first, dict) else await first
+        if self._whole is None or self._replayed or not self._expected:
             return await self._receive()
         self._replayed = True
         return {"type": "http.request", "body": self._whole, "more_body": False}
 
-    async def read_json(self) -> Any:
-        """The value of a JSON body.
 
-        Raises:
-            HTTPError: 400 if it is not JSON, 413 if it is too large, and as :meth:`chunks`.
-        """
-        data = await self.read()
-        # Parsing holds the interpreter, and with it every open socket.
-        check_limit(len(data), self._limits.json, "the JSON body has more bytes")
-        try:
-            return load_json(data)
-        except ValueError:
-            raise HTTPError(400, "the body is not JSON") from None
+def parse_json(data: bytes, limits: Limits) -> Any:
+    """The value of a JSON body.
 
-    async def read_form(self) -> dict[str, list[str]]:
-        """The fields of an urlencoded body: every value of each name, blank ones too.
+    Raises:
+        HTTPError: 400 if it is not JSON, 413 if it is too large.
+    """
+    # Parsing holds the interpreter, and with it every open socket.
+    check_limit(len(data), limits.json, "the JSON body has more bytes")
+    try:
+        return load_json(data)
+    except ValueError:
+        raise HTTPError(400, "the body is not JSON") from None
 
-        Raises:
-            HTTPError: 413 for too many fields, or one that is too large, and as :meth:`chunks`.
-        """
-        data = await self.read()
-        size, limits = len(data), self._limits
-        if (
-            size <= _SMALL
-            and size <= (limits.parts or size)
-            and size <= (limits.field or size)
-            and data.isascii()
-        ):
-            return parse_pairs(data.decode())  # it breaks no limit, whatever is in it
-        check_limit(data.count(b"&") + 1, self._limits.parts, "the form has more fields")
-        fields: dict[str, list[str]] = {}
-        for number, pair in enumerate(data.split(b"&")):
-            if pair:
-                if len(pair) > 4096 or number % 100 == 99:
-                    await asyncio.sleep(0)  # the open sockets have their turn between two fields
-                name, _, value = pair.partition(b"=")
-                key = await self._decoded(name)
-                fields.setdefault(key, []).append(await self._decoded(value))
-        return fields
 
-    async def _decoded(self, text: bytes) -> str:
-        limit = self._limits.field
-        # A character needs at most three bytes here, so a longer text need not be decoded to be refused.
-        check_limit(len(text) // 3, limit, "a form field has more bytes")
-        decoded = b""
-        while text:
-            end = len(text) if len(text) <= _SLICE else _slice_end(text)
-            decoded += unquote_to_bytes(text[:end].replace(b"+", b" "))
-            check_limit(len(decoded), limit, "a form field has more bytes")
-            text = text[end:]
-            if text:
-                await asyncio.sleep(0)
-        return decoded.decode(errors="replace")
+def is_small(data: bytes, limits: Limits) -> bool:
+    """Whether an urlencoded body breaks no limit, whatever is in it, and is decoded in no time."""
+    size = len(data)
+    return (
+        size <= _SMALL
+        and (limits.parts is None or size <= limits.parts)
+        and (limits.field is None or size <= limits.field)
+        and data.isascii()
+    )
+
+
+async def parse_form(data: bytes, limits: Limits) -> dict[str, list[str]]:
+    """The fields of an urlencoded body: every value of each name, blank ones too.
+
+    Raises:
+        HTTPError: 413 for too many fields, or one that is too large.
+    """
+    check_limit(data.count(b"&") + 1, limits.parts, "the form has more fields")
+    fields: dict[str, list[str]] = {}
+    for number, pair in enumerate(data.split(b"&")):
+        if pair:
+            if len(pair) > 4096 or number % 100 == 99:
+                await asyncio.sleep(0)  # the open sockets have their turn between two fields
+            name, _, value = pair.partition(b"=")
+            key = await _decoded(name, limits.field)
+            fields.setdefault(key, []).append(await _decoded(value, limits.field))
+    return fields
+
+
+async def _decoded(text: bytes, limit: int | None) -> str:
+    # A character needs at most three bytes here, so a longer text need not be decoded to be refused.
+    check_limit(len(text) // 3, limit, "a form field has more bytes")
+    decoded = b""
+    while text:
+        end = len(text) if len(text) <= _SLICE else _slice_end(text)
+        decoded += unquote_to_bytes(text[:end].replace(b"+", b" "))
+        check_limit(len(decoded), limit, "a form field has more bytes")
+        text = text[end:]
+        if text:
+            await asyncio.sleep(0)
+    return decoded.decode(errors="replace")
 
 
 def _slice_end(text: bytes) -> int:
     escape = text.find(b"%", _SLICE - 2, _SLICE)  # one that the slice would cut
     return _SLICE if escape < 0 else escape
-
-
-def _number(length: bytes) -> int:
-    if not length.isdigit() or len(length) > 20:
-        raise HTTPError(400, "Content-Length is not a number")
-    return int(length)
 
 
 def parse_pairs(text: str) -> dict[str, list[str]]:

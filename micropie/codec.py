@@ -17,8 +17,8 @@ except ImportError:
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def dump_json(value: Any) -> str:
-    """A value as JSON text.
+def dump_json(value: Any) -> bytes:
+    """A value as JSON text, in UTF-8.
 
     Raises:
         TypeError: For what JSON cannot hold.
@@ -26,10 +26,10 @@ def dump_json(value: Any) -> str:
     """
     if orjson is not None:
         try:
-            return orjson.dumps(value).decode()
+            return orjson.dumps(value)
         except TypeError:
             pass  # keys that are no str, integers beyond 64 bits: the standard library knows them
-    return _encoder.encode(value)
+    return _encoder.encode(value).encode()
 
 
 def load_json(data: str | bytes) -> Any:

@@ -17,15 +17,15 @@ from .mounts import find_mount
 from .origins import check_host
 from .requests import Request, current_request
 from .responses import (
+    ENCODERS,
     NO_BODY,
-    PLAIN,
     TEXT,
     Answer,
+    Encoded,
     Stream,
     answer,
     encode_answer,
     encode_chunk,
-    encode_plain,
     error_answer,
     field_list,
     header_list,
@@ -40,39 +40,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger("micropie")
 
 
-async def serve_http(  # noqa: C901  # one straight line, and each step in it is one that most requests skip
-    app: App, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Answer a request, or have a mounted app answer it.  Only a cancellation leaves this function.
+#: Header fields that say that there is more to do than to call a handler.
+_TELLING = frozenset((b"cookie", b"content-length", b"transfer-encoding"))
 
-    Its way: session loaded, hooks, handler, hooks, session saved, answer.
+
+async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one ASGI connection: a request here, what is not HTTP where it belongs.
+
+    Raises:
+        ValueError: For a scope that is neither HTTP, WebSocket nor lifespan.
     """
+    if scope["type"] != "http":
+        await app._serve_other(scope, receive, send)
+        return
     request = Request(app, scope, receive, send)
     token = current_request.set(request)
-    result: Any = None
+    result: Any
     try:
         try:
-            if app._allowed_hosts:
-                check_host(scope, app._allowed_hosts)
-            fields = dict(scope["headers"])  # far cheaper than to look for one after the other
-            if b"cookie" in fields or "session" in scope:
-                await load_session(request)
-            if app.middlewares or app._mounts:
-                result = await _prepare(request, fields)
-            elif scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
-                await request._read_body(fields)
-            if result is None and not request._started:
-                handler, exact = app._http_routes.find(request, request._route_handler)
-                if handler.simple and not request._segments and request._form is None:
-                    result = await handler.call()
-                elif handler.direct and request._form is None:
-                    result = await handler.start(request, exact)
-                else:
-                    result = await _call(request, handler, exact)
-                if type(result) in PLAIN and not request._entered and not request._has_cookies:
-                    result = encode_plain(result)
-                else:
+            handler = app._http_routes.by_path.get(scope["path"])
+            if handler is None or not handler.simple or _asks_for_more(app, scope):
+                result = await _respond(request, handler)
+            else:
+                result = await handler.call()
+                encode = ENCODERS.get(type(result))
+                if encode is None or request._has_cookies:
                     result = await _examine(request, handler, result)
+                else:
+                    result = encode(result)
         except BaseException as error:
             result = await _failure(request, error)
         if isinstance(result, Answer):
@@ -89,6 +84,55 @@ async def serve_http(  # noqa: C901  # one straight line, and each step in it is
                 await uninterrupted(_close(request))
         finally:
             current_request.reset(token)
+
+
+def _asks_for_more(app: App, scope: Scope) -> bool:
+    """Whether there is more to do for a request than to call a handler without arguments."""
+    for name, _ in scope["headers"]:
+        if name in _TELLING:
+            return True
+    return bool(
+        scope["method"] != "GET"
+        or app.middlewares
+        or app._mounts
+        or app._allowed_hosts
+        or scope.get("root_path")
+        or "session" in scope
+    )
+
+
+async def _respond(request: Request, handler: Handler | None) -> Answer | Encoded | None:
+    """The whole way to an answer: session loaded, hooks, body, handler.
+
+    Args:
+        request: The request.
+        handler: The handler that the path alone names, if it does.
+
+    Returns:
+        The answer; None if a mounted app has sent one.
+    """
+    app, scope = request._app, request.scope
+    fields = dict(scope["headers"])  # far cheaper than to look for one after the other
+    if app._allowed_hosts:
+        check_host(scope, app._allowed_hosts)
+    if b"cookie" in fields or "session" in scope:
+        await load_session(request)
+    if app.middlewares or app._mounts:
+        early = await _prepare(request, fields)
+        if early is not None or request._started:
+            return early
+    elif scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
+        await request._read_body(fields)
+    if handler is None or request._route_handler is not None or scope.get("root_path"):
+        handler = app._http_routes.find(request, request._route_handler)
+    if handler.direct and request._form is None:
+        result = await handler.start(request)
+    else:
+        result = await _call(request, handler)
+    encode = ENCODERS.get(type(result))
+    if encode is None or request._has_cookies or request._entered:
+        return await _examine(request, handler, result)
+    return encode(result)
 
 
 async def _failure(request: Request, error: BaseException) -> Answer | None:
@@ -133,17 +177,17 @@ async def _prepare(request: Request, fields: Mapping[bytes, bytes]) -> Answer | 
     return None
 
 
-async def _call(request: Request, handler: Handler, exact: bool) -> Any:
+async def _call(request: Request, handler: Handler) -> Any:
     """Call a handler that takes more than its arguments: a method, a thread, or a form that is still coming in."""
     if handler.allowed is not None and request.method not in handler.allowed:
         raise HTTPError(405, headers=[("Allow", ", ".join(sorted(handler.allowed)))])
     if request._form is not None:
         await request._form.wait_for(handler.plan.wanted(request.path_params, request))
     if handler.blocks:
-        arguments, keywords = handler.plan.bind(request.path_params, request, exact)
-        result = await request._app._pool.run(partial(handler.call, *arguments, **keywords))
+        arguments, keywords = handler.plan.bind(request)
+        result = await request._app._pool.run(partial(handler.call, *arguments, **(keywords or {})))
     else:
-        result = handler.start(request, exact)
+        result = handler.start(request)
     return await result if isawaitable(result) else result
 
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from urllib.parse import quote
 
-from .bodies import Body, has_body, is_json, media_type, parse_pairs
+from .bodies import (
+    Body,
+    Limits,
+    begin,
+    check_length,
+    has_body,
+    is_json,
+    is_small,
+    media_type,
+    parse_form,
+    parse_json,
+    parse_pairs,
+)
 from .exceptions import HTTPError
 from .headers import SameSite, cookie_header, decode_headers, format_cookie, parse_cookies
 from .origins import is_local
 from .sessions import SessionView
-from .types import ASGIApp, Receive, Scope, Send
+from .types import ASGIApp, Message, Receive, Scope, Send
 from .uploads import MultipartForm
 
 if TYPE_CHECKING:
@@ -26,6 +38,9 @@ T = TypeVar("T")
 
 #: Where a scope holds the session of an outer MicroPie app, beside the plain dict that any app can use.
 SESSION_KEY = "micropie.session"
+
+#: What stands for a body that is no JSON: JSON has a None of its own.
+_NOTHING = object()
 
 #: The request that this task, or this thread of a sync handler, works on.
 current_request: ContextVar[Request] = ContextVar("current_request")
@@ -56,39 +71,38 @@ class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
 class Request:
     """One HTTP request.  What nobody looks at is not computed."""
 
-    # What every request has; what only some have goes into a dict, which an idle WebSocket does without.
+    # What every request is asked for; what only some have goes into a dict, which most do without.
     __slots__ = (
         "__dict__",
         "__weakref__",
         "_app",
+        "_arrived",
+        "_entered",
+        "_fields",
+        "_files",
+        "_form",
+        "_has_cookies",
+        "_json",
+        "_opened",
         "_query",
         "_receive",
+        "_route_handler",
         "_sealed",
         "_segments",
         "_send",
+        "_started",
+        "_stream",
+        "_view",
+        "_ws_route_handler",
         "scope",
     )
 
-    # A middleware may choose the handler, by name, or a whole other app.
-    _route_handler: str | None = None
-    _ws_route_handler: str | None = None
+    # A middleware may choose a whole other app.
     _subapp: ASGIApp | None = None
     _subapp_path: str = "/"
     _subapp_mount_path: str = ""
 
-    # None until there is a session cookie, or somebody looks at the session.
-    _view: SessionView | None = None
-    # Whether the answer may have to carry a cookie.
-    _has_cookies = False
-    # The body, once somebody asks for it, and the form that is in it.
-    _opened: Body | None = None
-    _form: MultipartForm | None = None
-
-    # How far its answer is: the middlewares whose before hook returned None, and whose after hook is still to
-    # run; the stream that it is; whether it has begun, and whether the client has left meanwhile.
-    _entered: list[Any] | None = None
-    _stream: Stream | None = None
-    _started = False
+    # Whether the client has left while a stream was sent.
     _gone = False
 
     def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,9 +112,27 @@ class Request:
         #: The ASGI scope, as the server gave it.
         self.scope: Scope = scope
         self._segments: list[str] | None = None
+        # A middleware may choose the handler, by name.
+        self._route_handler: str | None = None
+        self._ws_route_handler: str | None = None
+        # What was sent: None, or nothing, until somebody looks or the body has brought it.
         self._query: dict[str, list[str]] | None = None
-        # Whether it is too late to tell the client of a session.
-        self._sealed = False
+        self._fields: dict[str, list[str]] | None = None
+        self._files: dict[str, dict[str, Any]] | None = None
+        self._form: MultipartForm | None = None
+        # The first message of the body, or what to await for it; and the body, once somebody asks for it.
+        self._arrived: dict[str, Any] | Awaitable[Message] | None = None
+        self._opened: Body | None = None
+        self._json: Any = _NOTHING
+        # None until there is a session cookie, or somebody looks at the session.
+        self._view: SessionView | None = None
+        # Whether the answer may have to carry a cookie, and whether it is too late to tell the client of a session.
+        self._has_cookies = self._sealed = False
+        # How far the answer is: the middlewares whose before hook returned None, and whose after hook is still
+        # to run; the stream that it is; whether it has begun.
+        self._entered: list[Any] | None = None
+        self._stream: Stream | None = None
+        self._started = False
 
     @property
     def path_params(self) -> list[str]:
@@ -130,24 +162,42 @@ class Request:
         """The path for the log, encoded: with a line break as it is, a client could write lines of its own there."""
         return quote(self.path, errors="replace")
 
-    @lazy
+    @property
     def body_params(self) -> dict[str, list[str]]:
         """The fields of a form: every value of each name."""
-        return {}
+        if self._fields is None:
+            self._fields = {}
+        return self._fields
 
-    @lazy
+    @body_params.setter
+    def body_params(self, fields: dict[str, list[str]]) -> None:
+        self._fields = fields
+
+    @property
     def get_json(self) -> Any:
         """The value of a JSON body; an empty dict if there is none."""
-        return {}
+        if self._json is _NOTHING:
+            self._json = {}
+        return self._json
 
-    @lazy
+    @get_json.setter
+    def get_json(self, value: Any) -> None:
+        self._json = value
+
+    @property
     def files(self) -> dict[str, dict[str, Any]]:
         """The uploaded files by field name, the first of each.
 
         Each is a dict with ``filename``, ``content_type`` and ``content``, a bounded :class:`asyncio.Queue`
         of ``bytes`` that ends with None.
         """
-        return {}
+        if self._files is None:
+            self._files = {}
+        return self._files
+
+    @files.setter
+    def files(self, files: dict[str, dict[str, Any]]) -> None:
+        self._files = files
 
     @lazy
     def headers(self) -> dict[str, str]:
@@ -162,7 +212,8 @@ class Request:
             HTTPError: 400 for more than 1,000 parameters.
         """
         if self._query is None:
-            self._query = parse_query(self.scope.get("query_string", b""))
+            raw = self.scope.get("query_string")
+            self._query = parse_query(raw) if raw else {}
         return self._query
 
     @query_params.setter
@@ -179,7 +230,9 @@ class Request:
         if self._opened is None:
             fields = dict(self.scope["headers"])
             length, expected = fields.get(b"content-length"), has_body(self.method, fields)
-            self._opened = Body(self._receive, self._app._limits, length, expected)
+            self._opened = Body(
+                self._receive, self._app._limits, length, first=self._arrived, expected=expected
+            )
         return self._opened
 
     @lazy
@@ -340,33 +393,61 @@ class Request:
         """
         if self.scope["method"] in ("GET", "HEAD") and not has_body(self.method, fields):
             return
-        body = self._opened
-        if body is None:
-            body = self._opened = Body(self._receive, self._app._limits, fields.get(b"content-length"))
+        limits = self._app._limits
         # What is longer is no media type, and would fill the cache.
         kind, parameters = media_type(fields.get(b"content-type", b"")[:1024])
         if kind == "application/x-www-form-urlencoded":
-            self.body_params = await body.read_form()
+            data = self._at_once(fields.get(b"content-length"), limits)
+            if data is None:
+                data = await self._body.read()
+            self._fields = (
+                parse_pairs(data.decode()) if is_small(data, limits) else await parse_form(data, limits)
+            )
         elif is_json(kind):
-            self.get_json = await body.read_json()
+            data = self._at_once(fields.get(b"content-length"), limits)
+            self._json = parse_json(await self._body.read() if data is None else data, limits)
         elif kind == "multipart/form-data":
-            self._form = MultipartForm(body, parameters, self._app._limits)
-            self.body_params, self.files = self._form.fields, self._form.files
+            self._form = MultipartForm(self._body, parameters, limits)
+            self._fields, self._files = self._form.fields, self._form.files
 
-    def _body_values(self, name: str) -> list[Any] | None:
-        known = self.__dict__  # what neither a body nor a hook has brought need not be made up
-        fields: dict[str, list[Any]] | None = known.get("body_params")
-        if fields and name in fields:
-            return fields[name]
-        value = known.get("get_json")
-        if isinstance(value, dict) and name in value:
-            return [value[name]]
-        uploads = self._form.all_files.get(name) if self._form is not None else None
-        return uploads or ([self.files[name]] if name in known.get("files", ()) else None)
+    def _at_once(self, length: bytes | None, limits: Limits) -> bytes | None:
+        """The whole body if it is there already, in one message, as most are; a :class:`Body` reads the others.
 
-    def _body_names(self) -> list[str]:
-        keys = self.get_json if isinstance(self.get_json, dict) else ()
-        return [*self.body_params, *keys, *self.files]
+        Args:
+            length: Its ``Content-Length``.
+            limits: What it may cost.
+
+        Raises:
+            HTTPError: As :func:`check_length`.
+        """
+        if self._opened is not None:  # a hook has asked for it
+            return None
+        check_length(length, limits.body)
+        self._arrived = first = begin(self._receive)
+        if isinstance(first, dict) and first["type"] == "http.request" and not first.get("more_body"):
+            data: bytes = first.get("body", b"")
+            if limits.body is None or len(data) <= limits.body:
+                return data
+        return None
+
+    def _sent(self, name: str) -> list[Any] | None:
+        """Every value that was sent under a name: in the query string, else in the body."""
+        query = self._query
+        if query is None:
+            query = self.query_params
+        values: list[Any] | None = query.get(name)
+        if not values and self._fields is not None:
+            values = self._fields.get(name)
+        if values:
+            return values
+        if isinstance(self._json, dict) and name in self._json:
+            return [self._json[name]]
+        uploads = None if self._form is None else self._form.all_files.get(name)
+        return uploads or (None if self._files is None or name not in self._files else [self._files[name]])
+
+    def _sent_names(self) -> list[str]:
+        keys = self._json if isinstance(self._json, dict) else ()
+        return [*self.query_params, *(self._fields or ()), *keys, *(self._files or ())]
 
 
 class WebSocketRequest(Request):
@@ -384,8 +465,6 @@ def parse_query(raw: bytes) -> dict[str, list[str]]:
     Raises:
         HTTPError: 400 for more than 1,000 parameters.
     """
-    if not raw:
-        return {}
     if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
         raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
     return parse_pairs(raw.decode(errors="replace"))

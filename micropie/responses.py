@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from .codec import dump_json
@@ -18,10 +18,6 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
 #: Answers that have no body and no fields that describe one (RFC 9110, sections 15.3.5 and 15.4.5).
 NO_BODY = frozenset((204, 304))
-
-#: What handlers return most of the time: a body and nothing else.
-PLAIN = frozenset((str, bytes, dict, list))
-Encoded: TypeAlias = tuple[RawHeaders, bytes]
 
 
 class Answer(NamedTuple):
@@ -67,7 +63,7 @@ def _answer(status: int, body: Any, headers: Headers | Mapping[str, str]) -> Ans
     if isinstance(body, (str, bytes, AsyncIterable, Iterator)):
         return Answer(status, body, headers)
     if isinstance(body, (dict, list)):
-        return Answer(status, dump_json(body), headers, _JSON)
+        return Answer(status, dump_json(body).decode(), headers, _JSON)  # hooks read text
     if body is None:
         return Answer(status, b"", headers)
     if isinstance(body, (bytearray, memoryview)):
@@ -119,21 +115,30 @@ def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
     return headers, body
 
 
-def encode_plain(result: str | bytes | dict[str, Any] | list[Any]) -> Encoded:
-    """The same for a plain result, which has nothing to be looked at.
+Encoded: TypeAlias = tuple[RawHeaders, bytes]
 
-    Raises:
-        TypeError: For what JSON cannot hold.
-        ValueError: For NaN and infinities, which JSON does not have.
-    """
-    kind = _HTML
-    if isinstance(result, str):
-        body = result.encode()
-    elif isinstance(result, bytes):
-        body = result
-    else:
-        kind, body = _JSON, dump_json(result).encode()
-    return [kind, (b"content-length", b"%d" % len(body))], body
+
+def _encode_text(text: str) -> Encoded:
+    body = text.encode()
+    return [_HTML, (b"content-length", b"%d" % len(body))], body
+
+
+def _encode_bytes(body: bytes) -> Encoded:
+    return [_HTML, (b"content-length", b"%d" % len(body))], body
+
+
+def _encode_json(value: Any) -> Encoded:
+    body = dump_json(value)
+    return [_JSON, (b"content-length", b"%d" % len(body))], body
+
+
+#: The same for what handlers return most of the time, a body and nothing else, by its type.
+ENCODERS: dict[type, Callable[[Any], Encoded]] = {
+    str: _encode_text,
+    bytes: _encode_bytes,
+    dict: _encode_json,
+    list: _encode_json,
+}
 
 
 def encode_chunk(chunk: Any) -> bytes:

@@ -77,7 +77,7 @@ class Handler:
         "simple",
     )
 
-    def __init__(self, name: str, call: Callable[..., Any], *, websocket: bool) -> None:
+    def __init__(self, name: str, call: Callable[..., Any], *, websocket: bool, exact: bool = True) -> None:
         inner = inspect.unwrap(call)
         self.name = name
         self.call = call
@@ -90,16 +90,15 @@ class Handler:
         )
         self.may_return_none = signature_of(inner).return_annotation in (None, "None")
         self.problem = _problem(name, call) if websocket else None
-        self.plan = Plan(call, skip=int(websocket))
+        self.plan = Plan(call, skip=int(websocket), exact=exact)
         self.direct = inspect.iscoroutinefunction(call) and self.problem is self.allowed is None
         self.simple = self.direct and self.plan.empty
 
-    def start(self, request: Request, exact: bool, *leading: Any) -> Any:
+    def start(self, request: Request, *leading: Any) -> Any:
         """Call the method with its arguments; an async one then waits to be awaited.
 
         Args:
             request: Where the arguments come from.
-            exact: Whether all path segments have to fit its parameters.
             leading: What comes before them.
 
         Raises:
@@ -108,8 +107,8 @@ class Handler:
         """
         if self.problem is not None:
             raise TypeError(self.problem)
-        arguments, keywords = self.plan.bind(request._segments or [], request, exact)
-        return self.call(*leading, *arguments, **keywords)
+        arguments, keywords = self.plan.bind(request, *leading)
+        return self.call(*arguments, **keywords) if keywords else self.call(*arguments)
 
 
 def _problem(name: str, call: Callable[..., Any]) -> str | None:
@@ -149,8 +148,8 @@ class Routes:
         self._root = root
         self._websocket = websocket
         self._by_name: dict[str, Handler] = {}
-        # Most requests are for a path without arguments: one look says whose it is.
-        self._by_path: dict[str, Handler] = {}
+        #: The same by path: one look finds whom most requests are for, which bring no arguments in the path.
+        self.by_path: dict[str, Handler] = {}
         self._chosen: dict[str, Handler] = {}
         names = {name for base in type(app).__mro__ if base not in root.__mro__ for name in vars(base)}
         for name in sorted(names & RESERVED):
@@ -164,16 +163,16 @@ class Routes:
                 self._add(name.removeprefix("ws_"), Handler(name, function, websocket=websocket))
 
     def _add(self, name: str, handler: Handler) -> None:
-        self._by_name[name] = self._by_path["/" + name] = handler
+        self._by_name[name] = self.by_path["/" + name] = handler
         if name == "index":
-            self._by_path["/"] = handler
+            self.by_path["/"] = handler
         if handler.problem is not None:
             logger.warning(
                 "%s refuses every client of a WebSocket: %s", type(self._app).__name__, handler.problem
             )
 
-    def find(self, request: Request, chosen: str | None) -> tuple[Handler, bool]:
-        """The handler for a request, and whether all path segments have to fit its parameters.
+    def find(self, request: Request, chosen: str | None = None) -> Handler:
+        """The handler for a request.
 
         Args:
             request: The request, which is told its path parameters.
@@ -183,18 +182,15 @@ class Routes:
             HTTPError: 404 if there is none.
             LookupError: If there is none with the chosen name.
         """
-        handler = self._by_path.get(request.scope["path"])
-        if handler is not None and chosen is None and not request.scope.get("root_path"):
-            return handler, True
         segments = split_path(request.scope)
         if chosen is not None:
             request._segments = request._segments or segments[1:]
-            return self._chosen.get(chosen) or self._choose(chosen), False
+            return self._chosen.get(chosen) or self._choose(chosen)
         handler = self._by_name.get(segments[0] if segments else "index")
         if handler is None:
-            return self._fallback(request, segments), True
+            return self._fallback(request, segments)
         request._segments = request._segments or segments[1:]
-        return handler, True
+        return handler
 
     def _fallback(self, request: Request, segments: list[str]) -> Handler:
         """``index`` gets all segments, if it takes any; but no private name and no WebSocket's leads to it."""
@@ -210,7 +206,8 @@ class Routes:
             raise LookupError(
                 f"a middleware chose the handler {name!r}, which {type(self._app).__name__} lacks"
             )
-        handler = self._chosen[name] = Handler(name, function, websocket=self._websocket)
+        # What a middleware has chosen need not fit the path.
+        handler = self._chosen[name] = Handler(name, function, websocket=self._websocket, exact=False)
         return handler
 
     def _function(self, name: str) -> Any:
@@ -244,8 +241,9 @@ def split_path(scope: Scope) -> list[str]:
             ``/admin`` looks for ``admin``.
     """
     path: str = scope["path"]
-    raw: bytes = scope.get("raw_path") or b""
-    if b"%2" in raw and unquote(raw.decode("latin-1")) == path:
+    raw: bytes | None = scope.get("raw_path")
+    # Only a path with an escape, or with what should be one, is shorter than it was sent.
+    if raw and len(raw) != len(path) and unquote(raw.decode("latin-1")) == path:
         parts = [unquote(part) for part in raw.decode("latin-1").split("/")]
     else:
         parts = path.split("/")
@@ -254,10 +252,10 @@ def split_path(scope: Scope) -> list[str]:
     root = scope.get("root_path")
     if root:
         _strip_root(parts, root.rstrip("/").split("/"))
-    elif not parts[0]:
+    else:
         del parts[0]
     if parts and not parts[-1]:
-        parts.pop()
+        del parts[-1]
     return parts
 
 

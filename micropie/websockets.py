@@ -182,7 +182,7 @@ class WebSocket(Wire):
             ConnectionClosed: As :meth:`send`.
             RuntimeError: As :meth:`send`.
         """
-        await self.send_text(dump_json(value))
+        await self.send_text(dump_json(value).decode())
 
     # --- the end --------------------------------------------------------------------------------------
 

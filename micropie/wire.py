@@ -60,11 +60,14 @@ class Wire:
         request: The handshake, from whose ``receive`` the message ``websocket.connect`` has been taken.
     """
 
-    # What every connection has; the rest is for a few, and costs the others neither time nor memory.
+    # What every connection is asked for; the rest is for a few, and costs the others neither time nor memory.
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_ahead",
         "_close_reason",
+        "_closing",
+        "_ended",
         "_from_client",
         "_limit",
         "_pending",
@@ -73,28 +76,21 @@ class Wire:
         "_send",
         "_short",
         "_state",
+        "_taken",
         "_to_client",
         "accepted",
         "close_code",
     )
 
-    # Who waits for whom: a reader for _pending, which the server gives, unless _wake_reader() interrupts it; a
-    # sender whose send failed for _ended, which tells how; run() for _taken, which says that a reader has been
-    # served, or that it is over.
+    # A reader whose task is known, for granian; whether one was interrupted by _wake_reader().
     _reader: asyncio.Task[Any] | None = None
     _interrupted = False
-    _ended: asyncio.Event | None = None
-    _taken: asyncio.Event | None = None
-    # A message that was asked for before anybody wanted it.
-    _ahead: asyncio.Task[Message] | None = None
-    # Whether the last messages are on their way, so that not all know yet that it is over.
-    _closing = False
 
     def __init__(self, request: WebSocketRequest) -> None:
         self._request = request
         self._from_client = request._receive
         self._to_client = request._send
-        self._limit = request._app.max_message_size
+        self._limit = request._app._message_limit
         #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
         self.accepted: bool = False
         self._state = CONNECTING
@@ -104,7 +100,16 @@ class Wire:
         self._send: Send = _not_now
         # A text of so many characters is never too large; none is wanted before and after the socket is open.
         self._short = -1
+        # Who waits for whom: a reader for _pending, which the server gives, unless _wake_reader() interrupts it; a
+        # sender whose send failed for _ended, which tells how; run() for _taken, which says that a reader has been
+        # served, or that it is over.
         self._pending: Awaitable[Message] | None = None
+        self._ended: asyncio.Event | None = None
+        self._taken: asyncio.Event | None = None
+        # A message that was asked for before anybody wanted it.
+        self._ahead: asyncio.Task[Message] | None = None
+        # Whether the last messages are on their way, so that not all know yet that it is over.
+        self._closing = False
 
     def _open(self) -> None:
         self._state = OPEN

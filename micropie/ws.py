@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from inspect import isawaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Literal
 
@@ -36,19 +35,19 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     connecting = receive()
     if (await connecting)["type"] != "websocket.connect":
         return  # the client left before anything could begin
-    if not isinstance(connecting, CoroutineType):
+    if type(connecting) is not CoroutineType:
         ws._register_readers()
     del connecting  # else it would be kept as long as the socket is open
     token = current_request.set(request)
     try:
         if not _needs_more(app, scope) or await _prepare(request, ws):
-            handler, exact = app._websocket_routes.find(request, request._ws_route_handler)
+            handler = app._websocket_routes.by_path.get(scope["path"])
+            if handler is None or request._ws_route_handler is not None or scope.get("root_path"):
+                handler = app._websocket_routes.find(request, request._ws_route_handler)
             if handler.simple and not request._segments:
                 await handler.call(ws)
             else:
-                result = handler.start(request, exact, ws)
-                if handler.direct or isawaitable(result):
-                    await result
+                await handler.start(request, ws)
             if ws._state is CONNECTING:
                 logger.warning("%s returned without accept(), so the handshake is refused", handler.name)
     except BaseException as error:
@@ -88,13 +87,13 @@ def _needs_more(app: App, scope: Scope) -> bool:
     """Check where the handshake comes from; whether there is more to do before the handler is called."""
     if app._allowed_hosts:
         check_host(scope, app._allowed_hosts)
-    headers = scope["headers"]
-    fields = dict(headers)  # far cheaper than to look for one after the other
-    if b"origin" in fields:
-        origin, host = fields[b"origin"], fields.get(b"host", b"")
+    fields = dict(scope["headers"])  # far cheaper than to look for one after the other
+    origin = fields.get(b"origin")
+    if origin is not None:
         # Nearly every handshake comes from a page of this very host, and has no field twice.
+        host = fields.get(b"host")
         own = host and (origin == b"http://" + host or origin == b"https://" + host)
-        if not own or len(fields) != len(headers):
+        if not own or len(fields) != len(scope["headers"]):
             check_origin(scope, app._allowed_origins)
     return b"cookie" in fields or bool(app.ws_middlewares or app._mounts) or "session" in scope
 

@@ -54,8 +54,7 @@ class Body(HttpMiddleware):
         self.values = values
 
     async def before_request(self, request: Any) -> None:
-        request._body_values = self.values.get
-        request._body_names = lambda: list(self.values)
+        request.body_params = self.values
 
     async def after_request(self, *arguments: Any) -> None:
         pass

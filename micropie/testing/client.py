@@ -254,7 +254,7 @@ class TestWebSocket:
         Raises:
             RuntimeError: If the handshake was refused.
         """
-        await self.send(dump_json(value))
+        await self.send(dump_json(value).decode())
 
     async def receive(self) -> str | bytes:
         """The next message, in kind.

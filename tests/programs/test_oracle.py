@@ -195,7 +195,7 @@ def saves_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_saves(patch: pytest.MonkeyPatch) -> None:
-    async def save(self: SessionView, *arguments: Any) -> None:
+    async def save(self: SessionView, **options: Any) -> None:
         pass
 
     patch.setattr(SessionView, "save", save)
