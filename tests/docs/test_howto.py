@@ -79,3 +79,25 @@ async def test_static_files_alone_raise_for_a_name_that_does_not_exist(
     async with TestClient(app) as client:
         assert (await client.get("/static/nothing.css")).status_code == 500
     assert "starlette.exceptions.HTTPException: 404" in caplog.text
+
+
+MOVED = {
+    "flask": {"old/": '"notes"', "old/note/1": "Buy apples", "note/1": "Buy apples"},
+    "starlette": {"old/": '"notes"', "old/note/1": "Buy apples", "note/1": "Buy apples"},
+    "fastapi": {"old/pie/apple": '"size"', "old/openapi.json": "/pie/{kind}", "pie/apple": '"size"'},
+}
+
+
+@pytest.mark.parametrize("framework", MOVED)
+def test_the_old_app_goes_along(framework: str, tmp_path: Path) -> None:
+    with run_block(f"from-{framework}", f"{framework}-both", tmp_path) as server:
+        for path, text in MOVED[framework].items():
+            answer = httpx.get(server.url + path)
+            assert (answer.status_code, text in answer.text) == (200, True), path
+        if framework == "starlette":
+            with connect(f"{server.ws_url}old/echo/Eve") as ws:
+                ws.send("hi")
+                assert ws.recv() == "Eve: hi"
+        if framework == "fastapi":
+            with connect(f"{server.ws_url}old/orders") as ws:
+                assert list(ws) == ["[]"]
