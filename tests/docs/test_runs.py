@@ -351,8 +351,7 @@ app = Silent()
         server.wait_for_log("accept")
 
 
-@pytest.mark.parametrize("name", ["socketio-mounted", "socketio-wrapped"])
-def test_socketio(name: str, tmp_path: Path) -> None:
+def test_socketio(tmp_path: Path) -> None:
     """What one client says goes to every client."""
 
     async def talk(url: str) -> list[object]:
@@ -363,7 +362,7 @@ def test_socketio(name: str, tmp_path: Path) -> None:
             assert bob.transport == "websocket"
             return [await client.receive(timeout=15) for client in (alice, bob)]
 
-    run = find_run(WEBSOCKETS, name)
+    run = find_run(WEBSOCKETS, "socketio-mounted")
     run.write(tmp_path)
     with serve(tmp_path, run.command) as server:
         assert asyncio.run(talk(server.url)) == [["said", "hi"]] * 2

@@ -158,9 +158,8 @@ def test_broadcast(run_block: RunBlock, visit: Visit) -> None:
         bob.expect_console("Alice has left.")
 
 
-@pytest.mark.parametrize("name", ["socketio-mounted", "socketio-wrapped"])
-def test_socketio_without_the_internet(name: str, run_block: RunBlock, visit: Visit) -> None:
-    with run_block(name) as server:
+def test_socketio_without_the_internet(run_block: RunBlock, visit: Visit) -> None:
+    with run_block("socketio-mounted") as server:
         visitor = visit(server.url)
         visitor.expect_error("a request to https://cdn.jsdelivr.net/npm/socket.io-client")  # It was refused.
         visitor.expect_error("Failed to load resource")
@@ -170,9 +169,8 @@ def test_socketio_without_the_internet(name: str, run_block: RunBlock, visit: Vi
 
 
 @pytest.mark.usefixtures("npm_packages")
-@pytest.mark.parametrize("name", ["socketio-mounted", "socketio-wrapped"])
-def test_socketio(name: str, run_block: RunBlock, visit: Visit) -> None:
-    with run_block(name) as server:
+def test_socketio(run_block: RunBlock, visit: Visit) -> None:
+    with run_block("socketio-mounted") as server:
         alice, bob = visit(server.url), visit(server.url)
         for visitor in (alice, bob):
             expect(visitor.page.locator("#log")).to_contain_text("connected")
