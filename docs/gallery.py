@@ -99,7 +99,9 @@ def main() -> None:
     app = build(options.built)
     print(f"Gallery at http://127.0.0.1:{sock.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[sock])
+        # A stream of events is an answer that never ends, so the end of the server does not wait for it for long.
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+        uvicorn.Server(config).run(sockets=[sock])
 
 
 if __name__ == "__main__":

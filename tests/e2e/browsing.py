@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,13 @@ TALK = """([address, messages]) => new Promise((resolve) => {
   socket.onclose = ({ code, reason }) => resolve({ received, code, reason });
 })"""
 
+# Keeps what the page's status line shows: a lost connection stands there for less than a second before the next try.
+KEEP = """addEventListener("DOMContentLoaded", () => {
+  const status = document.getElementById("status");
+  const shown = window.statuses = [];
+  if (status) new MutationObserver(() => shown.push(status.textContent)).observe(status, { childList: true });
+});"""
+
 
 @dataclass
 class Frames:
@@ -47,6 +54,7 @@ class Visitor:
         self._packages = packages
         self._context = browser.new_context(**options)
         self._context.route(ELSEWHERE, self._answer)
+        self._context.add_init_script(KEEP)
         self.page: Page = self._context.new_page()
         self.sockets: list[Frames] = []
         self.console: list[str] = []
@@ -68,6 +76,12 @@ class Visitor:
         """
         while not set(lines) <= set(self.console):
             self.page.wait_for_event("console")
+
+    def expect_status(self, words: str) -> None:
+        """Wait until the page's status line shows these words, or has shown them since the page was loaded."""
+        self.page.wait_for_function(
+            "(words) => window.statuses.some((text) => text.includes(words))", arg=words
+        )
 
     def expect_error(self, text: str) -> None:
         """Say that the page will log an error with ``text`` in it; its absence fails the test as well."""
@@ -127,5 +141,10 @@ class Served:
     url: str
 
 
-RunExample = Callable[[str], AbstractContextManager[Served]]
+class RunExample(Protocol):
+    """Serve an example; ``own_errors`` are those of :func:`tests.serving.serve`."""
+
+    def __call__(self, name: str, own_errors: Collection[str] = ()) -> AbstractContextManager[Served]: ...
+
+
 Show = Callable[[Visitor, str], None]

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -132,15 +132,15 @@ def run_example(request: pytest.FixtureRequest) -> RunExample:
     """Return a function that serves an example, in both ways in which it is found."""
 
     @contextmanager
-    def alone(name: str) -> Iterator[Served]:
+    def alone(name: str, own_errors: Collection[str] = ()) -> Iterator[Served]:
         [run] = runs(EXAMPLES / name / "index.rst")
-        with serve(EXAMPLES / name, run.command) as server:
+        with serve(EXAMPLES / name, run.command, own_errors=own_errors) as server:
             yield Served(server, server.url)
 
     @contextmanager
-    def mounted(name: str) -> Iterator[Served]:
+    def mounted(name: str, own_errors: Collection[str] = ()) -> Iterator[Served]:
         built: Path = request.getfixturevalue("built_docs")
-        with serve(ROOT, f"python docs/gallery.py --built {built}") as server:
+        with serve(ROOT, f"python docs/gallery.py --built {built}", own_errors=own_errors) as server:
             yield Served(server, f"{server.url}live/{name}/")
 
     return {"alone": alone, "mounted": mounted}[request.param]

@@ -134,12 +134,13 @@ def test_board_with_the_keyboard_and_a_finger(run_example: RunExample, visit: Vi
 
 def test_board_comes_back(run_example: RunExample, visit: Visit) -> None:
     with run_example("board") as board:
-        page = visit(board.url).page
+        visitor = visit(board.url)
+        page = visitor.page
         expect(page.get_by_role("status")).to_have_text("Connected")
         draw(page, "Red", [(0.2, 0.2), (0.8, 0.2)])
         expect_colour(page, (0.5, 0.2), RED)
         board.server.stop()
-        expect(page.get_by_role("status")).to_contain_text("Connection lost (code 1012)")
+        visitor.expect_status("Connection lost (code 1012)")
         expect(page.locator("#people")).to_have_text("offline")
         expect(page.get_by_role("button", name="Clear")).to_be_disabled()
         draw(page, "Blue", [(0.2, 0.6), (0.8, 0.6)])  # Nobody would see it, so it is not painted either.

@@ -75,7 +75,7 @@ def test_the_chat_comes_back(run_example: RunExample, visit: Visit) -> None:
         enter(bob, "Bob", "Attic")
         chat.server.stop()
         for visitor in (alice, bob):
-            expect(visitor.page.get_by_role("status")).to_contain_text("Connection lost (code 1012)")
+            visitor.expect_status("Connection lost (code 1012)")
             expect(visitor.page.get_by_role("button", name="Send")).to_be_disabled()
             people(visitor)
         chat.server.start()

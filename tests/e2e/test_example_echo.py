@@ -32,12 +32,11 @@ def test_echo(run_example: RunExample, visit: Visit, show: Show) -> None:
 
 def test_echo_comes_back(run_example: RunExample, visit: Visit) -> None:
     with run_example("echo") as echo:
-        page = visit(echo.url).page
+        visitor = visit(echo.url)
+        page = visitor.page
         expect(page.get_by_role("status")).to_have_text("Connected")
         echo.server.stop()
-        expect(page.get_by_role("status")).to_have_text(
-            "Connection lost (code 1012). Trying again within 1 s …"
-        )
+        visitor.expect_status("Connection lost (code 1012). Trying again within 1 s …")
         expect(page.get_by_role("button", name="Send")).to_be_disabled()
         echo.server.start()
         expect(page.get_by_role("status")).to_have_text("Connected")

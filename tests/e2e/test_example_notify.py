@@ -86,10 +86,11 @@ def test_the_login_comes_first(visit: Visit) -> None:
 
 def test_a_server_that_starts_again_wants_a_login(run_example: RunExample, visit: Visit) -> None:
     with run_example("notify") as notify:
-        page = visit(notify.url).page
+        visitor = visit(notify.url)
+        page = visitor.page
         log_in(page, "Carol")
         notify.server.stop()
-        expect(page.get_by_role("status")).to_contain_text("Connection lost (code 1012)")
+        visitor.expect_status("Connection lost (code 1012)")
         expect(page.get_by_role("button", name="Send")).to_be_disabled()
         notify.server.start()
         expect(page.get_by_role("status")).to_have_text("Not connected")

@@ -77,9 +77,7 @@ def test_chat_comes_back(run_example: RunExample, visit: Visit) -> None:
         note_close_code(alice)
         chat.server.stop()
         for visitor in (alice, bob):
-            expect(visitor.page.get_by_role("status")).to_have_text(
-                "Disconnected (transport close). Reconnecting …"
-            )
+            visitor.expect_status("Disconnected (transport close). Reconnecting …")
             expect(visitor.page.get_by_role("button", name="Send")).to_be_disabled()
         alice.page.wait_for_function("window.code === 1012")
         chat.server.start()

@@ -62,7 +62,7 @@ def test_nothing_is_lost_without_a_connection(run_example: RunExample, visit: Vi
         connected(one, two)
         together.server.stop()
         for visitor in (one, two):
-            expect(visitor.page.get_by_role("status")).to_contain_text("Connection lost (code 1012)")
+            visitor.expect_status("Connection lost (code 1012)")
         area(one).fill("apple pie")
         area(two).fill("pie for all")
         for visitor in (one, two):

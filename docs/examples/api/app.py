@@ -1,0 +1,85 @@
+"""API: orders of a bakery as JSON. The annotations say what may come in, and MicroPie refuses the rest."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from http import HTTPStatus
+from pathlib import Path
+from typing import Literal
+from uuid import UUID, uuid4
+
+from micropie import App, HTTPError, methods
+
+HERE = Path(__file__).parent
+
+
+class Size(Enum):
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+@dataclass
+class Order:
+    id: UUID
+    pie: str
+    size: Size
+    day: date
+    toppings: list[str]
+
+    def as_json(self):
+        return {**vars(self), "id": str(self.id), "size": self.size.value, "day": self.day.isoformat()}
+
+
+class Bakery(App):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.book: dict[UUID, Order] = {}
+
+    async def index(self):
+        return (HERE / "index.html").read_text(encoding="utf-8")
+
+    async def static(self, name: Literal["style.css"]):
+        return 200, (HERE / name).read_text(encoding="utf-8"), [("Content-Type", "text/css")]
+
+    @methods("GET")
+    async def orders(
+        self, size: Size | None = None, topping: list[str] | None = None, sort: Literal["day", "pie"] = "day"
+    ):
+        """List the orders of a size, with each of some toppings: ``/orders?size=small&topping=nuts&topping=cream``."""
+        wanted = set(topping or ())
+        found = [one for one in self.book.values() if size in {None, one.size} and wanted <= {*one.toppings}]
+        return [one.as_json() for one in sorted(found, key=lambda one: getattr(one, sort))]
+
+    @methods("POST")
+    async def order(self, pie: str, size: Size, day: date, toppings: list[str] | None = None):
+        if not 1 <= len(pie) <= 40 or len(toppings or ()) > 5:
+            raise HTTPError(400, "A pie has a name of 1 to 40 characters, and at most 5 toppings.")
+        if len(self.book) == 100:
+            raise HTTPError(409, "The oven is full: cancel an order first.")
+        new = Order(uuid4(), pie, size, day, toppings or [])
+        self.book[new.id] = new
+        return 201, new.as_json()
+
+    @methods("PATCH")
+    async def change(self, order: UUID, size: Size | None = None, day: date | None = None):
+        """Change what is given of an order: ``/change/ID``."""
+        changed = self._find(order)
+        changed.size, changed.day = size or changed.size, day or changed.day
+        return changed.as_json()
+
+    @methods("DELETE")
+    async def cancel(self, order: UUID) -> None:
+        del self.book[self._find(order).id]
+
+    def _find(self, order):
+        if order not in self.book:
+            raise HTTPError(404, "There is no such order.")
+        return self.book[order]
+
+    async def _error_page(self, status, detail):
+        """Errors are JSON as well, those that MicroPie finds included."""
+        return {"status": status, "error": detail or HTTPStatus(status).phrase}
+
+
+app = Bakery()

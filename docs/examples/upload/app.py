@@ -1,0 +1,84 @@
+"""Upload: files that are read while they come in, and a WebSocket that tells how far they are."""
+
+import asyncio
+import hashlib
+import secrets
+from pathlib import Path
+from typing import Literal
+from weakref import WeakValueDictionary
+
+from micropie import App, FromSession, HTTPError, MultipartFileError, WebSocket, methods
+
+HERE = Path(__file__).parent
+
+
+class Desk:
+    """What one visitor has uploaded. It is kept as long as a page of theirs, or an upload, holds on to it."""
+
+    def __init__(self):
+        self.uploads: dict[str, dict[str, str | int]] = {}
+        self.changed = asyncio.Event()
+
+    def note(self, key, **news):
+        """Note something about an upload, and wake the pages that look on."""
+        self.uploads.setdefault(key, {"key": key}).update(news)
+        if len(self.uploads) > 20:
+            del self.uploads[next(iter(self.uploads))]
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Upload(App):
+    max_body_size = 32 * 1024 * 1024
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.desks: WeakValueDictionary[str, Desk] = WeakValueDictionary()
+
+    async def index(self):
+        return (HERE / "index.html").read_text(encoding="utf-8")
+
+    async def static(self, name: Literal["style.css", "live.js"]):
+        kind = {"style.css": "text/css", "live.js": "text/javascript"}[name]
+        return 200, (HERE / name).read_text(encoding="utf-8"), [("Content-Type", kind)]
+
+    @methods("POST")
+    async def hello(self):
+        """Give the visitor a name that only the session knows, so that nobody looks at another one's desk."""
+        self.request.session.setdefault("desk", secrets.token_hex(8))
+        return {"limit": self.max_body_size}
+
+    @methods("POST")
+    async def upload(self, key: str, file, desk: FromSession[str]):
+        if not isinstance(file, dict) or not 1 <= len(key) <= 40:
+            raise HTTPError(400, "Send a file, and a key of at most 40 characters.")
+        notes = self._desk(desk)
+        digest, size = hashlib.sha256(), 0
+        whole = self.request.headers.get("content-length", "0")  # of the request: a little more than the file
+        notes.note(key, name=file["filename"][:200], size=size, of=int(whole), state="coming")
+        try:
+            # The queue is short: if we were slow here, the browser would have to wait.
+            while (piece := await file["content"].get()) is not None:
+                digest.update(piece)
+                size += len(piece)
+                notes.note(key, size=size)
+        except MultipartFileError as error:
+            notes.note(key, state="failed", why=str(error.cause))
+            raise
+        notes.note(key, state="done", sha256=digest.hexdigest())
+        return {"size": size, "sha256": digest.hexdigest()}
+
+    async def ws_progress(self, ws: WebSocket, desk: FromSession[str]):
+        notes = self._desk(desk)
+        await ws.accept()
+        async with ws.until_closed():
+            while True:
+                changed = notes.changed  # taken before sending: what happens meanwhile is not missed
+                await ws.send_json(list(notes.uploads.values()))
+                await changed.wait()
+
+    def _desk(self, name):
+        return self.desks.setdefault(name, Desk())
+
+
+app = Upload()
