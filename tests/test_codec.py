@@ -59,6 +59,8 @@ def test_what_json_cannot_hold_is_an_error(value: Any) -> None:
         (' {"a": [1.5, null, true]} ', {"a": [1.5, None, True]}),
         ('"ä"'.encode(), "ä"),
         (r'"\u00e4"', "ä"),
+        (r'"\uD83D\ude00"', "😀"),
+        ("[1e308, -1.5E-400]", [1e308, 0.0]),
     ],
 )
 def test_json_is_read(text: str | bytes, value: Any) -> None:
@@ -71,6 +73,8 @@ def test_json_is_read(text: str | bytes, value: Any) -> None:
         *("", "{", "[1,]", "'a'", "NaN", "[Infinity]", "-Infinity", "1 2", "\ufeff1", "undefined"),
         *(b"\xff", '"ä"'.encode("utf-16"), '"ä"'.encode("latin-1")),
         *("[" * 100_000, '{"a":' * 100_000),
+        # One client would send it, and each other that it is sent on to would lose its socket.
+        *(r'"\ud83d"', r'["\uDE00\uD83D"]', r'{"\ud800": 1}', "1e999", "[-1e999999]"),
     ],
     ids=lambda text: repr(text[:10]),
 )
