@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from micropie import App, InMemorySessionBackend, SessionBackend, WebSocket
 from tests.driver import http, websocket
@@ -24,8 +24,8 @@ from tests.driver import http, websocket
 KEYS = st.sampled_from("abc")
 VALUES = st.one_of(st.integers(0, 3), st.lists(st.integers(0, 1), max_size=2))
 BROWSERS = st.integers(0, 1)
-#: What is stored when a history begins; nothing is the rarest case.
-SESSIONS = st.dictionaries(KEYS, VALUES, max_size=3)
+#: What is in the session of a browser that begins; nothing is the rarest case.
+SESSIONS = st.one_of(*[st.dictionaries(KEYS, VALUES, min_size=1)] * 4, st.just({}))
 #: Seconds for what takes none: longer is a hang.
 LIMIT = 10
 ID = "a-session-that-both-know"
@@ -191,15 +191,6 @@ class Races(RuleBasedStateMachine):
         #: What the app's browsers have.
         self.jars: list[str | None] = [None, None]
 
-    @initialize(data=SESSIONS, shared=st.booleans())
-    def begin_with_a_session(self, data: dict[str, Any], shared: bool) -> None:
-        """Most histories begin with a session: that of one browser, or, as with two windows, of both."""
-        if data:
-            self.stored[ID] = copy.deepcopy(data)
-            self.backend.put(ID, data)
-            self.cookies = [ID, ID if shared else None]
-            self.jars = list(self.cookies)
-
     def teardown(self) -> None:
         for name in list(self.views):
             self.finish(name, fails=False)
@@ -214,11 +205,24 @@ class Races(RuleBasedStateMachine):
 
     # --- what the browsers do -------------------------------------------------------------------------
 
-    @rule(target=connections, kind=st.sampled_from(("plain", "stream", "socket")), browser=BROWSERS)
-    def begin(self, kind: str, browser: int) -> str:
+    @rule(
+        target=connections,
+        kind=st.sampled_from(("plain", "plain", "stream", "socket")),
+        browser=BROWSERS,
+        stored=SESSIONS,
+        both=st.booleans(),
+    )
+    def begin(self, kind: str, browser: int, stored: dict[str, Any], both: bool) -> str:
+        """A connection; a browser that has no session any more has mostly got one meanwhile, perhaps with the other."""
+        if stored and self.cookies[browser] not in self.stored:
+            session_id = self.make_id()
+            self.stored[session_id] = copy.deepcopy(stored)
+            self.backend.put(session_id, stored)
+            for owner in {browser, *([0, 1] if both else ())}:
+                self.cookies[owner] = self.jars[owner] = session_id
         name = f"n{next(self.numbers)}"
-        session_id = self.cookies[browser]
-        data = self.stored.get(session_id or "", {})
+        session_id = self.cookies[browser] or ""
+        data = self.stored.get(session_id, {})
         self.views[name] = View(kind, browser, session_id if data else None, data)
         self.app.steps[name] = Steps()
         self.run(self._begin(kind, browser, name))
@@ -301,7 +305,9 @@ class Races(RuleBasedStateMachine):
             self.jars[view.browser] = told[-1] or None
         expected = []
         if view.id is None:
-            if view.data and answers:
+            if not answers:
+                return  # it is stored with the answer, if at all
+            if view.data:
                 view.id = self.made[-1]
                 self.stored[view.id] = copy.deepcopy(view.data)
                 expected = [view.id]
@@ -348,7 +354,7 @@ class SharingRaces(Races):
     backend_class = Sharing
 
 
-FEW = settings(max_examples=150, stateful_step_count=25, deadline=None, derandomize=True)
+FEW = settings(max_examples=150, stateful_step_count=30, deadline=None, derandomize=True)
 TestRaces = Races.TestCase
 TestRaces.settings = FEW
 TestSlowRaces = SlowRaces.TestCase

@@ -16,6 +16,7 @@ from micropie import (
     InMemorySessionBackend,
     SessionBackend,
     WebSocket,
+    WebSocketMiddleware,
     sessions,
 )
 from tests.driver import Answer, Client, handshake, http, websocket
@@ -77,6 +78,20 @@ class Plain(SessionBackend):
         self.stored[session_id] = dict(data)
         if not data:
             del self.stored[session_id]
+
+
+class Sharing(Plain):
+    """A backend that copies nothing, and changes what it keeps in place."""
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        return self.stored.get(session_id, {})
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        self.stored[session_id] = data
+
+    async def update(self, session_id: str, changed: Any, removed: Any, timeout: int) -> bool:
+        self.stored[session_id].update(changed)
+        return True
 
 
 class Site(App):
@@ -156,6 +171,18 @@ class Site(App):
         await ws.accept(session_id=session_id)
         await ws.send_json([ws.session_id, session])
         session["after"] = 1
+
+    async def ws_appends(self, ws: WebSocket, session_id: str) -> None:
+        self.act(self.request)
+        await ws.accept(session_id=session_id)
+        self.request.session["list"].append(2)
+        await ws.send_json(self.request.session["list"])
+        await ws.receive()
+
+    async def ws_looks_and_writes_later(self, ws: WebSocket) -> None:
+        assert self.request.session == {}
+        await ws.accept()
+        self.act(self.request)
 
     async def ws_raises(self, ws: WebSocket) -> None:
         await ws.accept()
@@ -247,6 +274,32 @@ async def test_a_new_session_gets_an_id_that_cannot_be_guessed() -> None:
     assert len(ids) == 5
     assert all(re.fullmatch("[A-Za-z0-9_-]{43}", session_id) for session_id in ids)
     assert [await look(app, session_id) for session_id in ids] == [{"n": 1}] * 5
+
+
+@pytest.mark.parametrize(("others", "found"), [(0, True), (1, True), (4, True), (5, False), (1000, False)])
+async def test_a_few_cookies_of_the_name_are_looked_up(others: int, found: bool) -> None:
+    """Those of the longest paths come first, and another site of the domain may have planted any number."""
+    loads: list[str] = []
+
+    class Counting(Recorded):
+        async def load(self, session_id: str) -> dict[str, Any]:
+            loads.append(session_id)
+            return await super().load(session_id)
+
+    cookies = [f"session_id=planted-by-somebody-{number}" for number in range(others)]
+    headers = [("Cookie", "; ".join([*cookies, f"session_id={ID}"]))]
+    answer = await http(Site(Counting(user="alice")), "/look", headers=headers)
+    assert answer.json == {"session": {"user": "alice"} if found else {}}
+    assert [session_id for session_id in loads if session_id != ID] == [
+        cookie.partition("=")[2] for cookie in cookies[:5]
+    ]
+
+
+async def test_the_first_cookie_that_is_known_counts() -> None:
+    app = Site(Recorded(user="alice"))
+    await app.session_backend.save(OTHER_ID, {"user": "bob"}, 60)
+    headers = [("Cookie", f"session_id={ID}; session_id={OTHER_ID}")]
+    assert (await http(app, "/look", headers=headers)).json == {"session": {"user": "alice"}}
 
 
 async def test_an_id_that_the_backend_does_not_know_is_never_adopted() -> None:
@@ -553,6 +606,20 @@ async def test_an_unexpected_error_drops_what_was_not_saved() -> None:
     assert await look(app) == {"list": [1, 2]}
 
 
+async def test_an_unexpected_error_drops_the_wish_for_a_fresh_id() -> None:
+    app = Site(Recorded(cart=[1]), log_in)
+    assert new_id(await http(app, "/raises", headers=COOKIE)) == ID
+    assert await look(app) == {"cart": [1]}
+
+
+async def test_after_the_answer_it_is_too_late_for_a_fresh_id() -> None:
+    kept: list[Any] = []
+    app = Site(Recorded(cart=[1]), lambda request: kept.append(request))
+    await http(app, "/", headers=COOKIE)
+    with pytest.raises(RuntimeError, match="before that begins"):
+        kept[0].regenerate_session()
+
+
 async def test_an_error_drops_a_new_session() -> None:
     app = Site(act=put("n", 1))
     assert (await http(app, "/raises")).cookies == []
@@ -588,6 +655,20 @@ async def test_a_stream_is_saved_before_its_start_and_at_its_end() -> None:
     await http(app, "/stream", headers=COOKIE, on_send=note)
     assert seen[0] == ["before", "user"]
     assert seen[-1] == ["before", "during", "user"]
+
+
+async def test_a_session_that_a_stream_has_begun_is_the_backends_own_from_then_on() -> None:
+    class Streams(App):
+        async def index(self) -> AsyncIterator[str]:
+            self.request.session.update(n="stream", other="stream")
+            yield "chunk"
+            [session_id] = backend.stored
+            await backend.update(session_id, {"n": "newer"}, (), 60)
+            self.request.session["end"] = 1
+
+    backend = Sharing()
+    await http(Streams(backend), "/")
+    assert [*backend.stored.values()] == [{"n": "newer", "other": "stream", "end": 1}]
 
 
 async def test_a_stream_whose_client_leaves_is_saved_too() -> None:
@@ -730,16 +811,17 @@ async def test_a_socket_without_a_session_sets_no_cookie() -> None:
     assert ws_cookies(await handshake(Site(), "/before")) == []
 
 
+@pytest.mark.parametrize("target", ["/after", "/looks_and_writes_later"])
 async def test_what_is_written_first_after_accept_is_not_stored_and_warned_of(
-    caplog: pytest.LogCaptureFixture,
+    target: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = Recorded()
-    async with websocket(Site(backend, put("n", 1)), "/after"):
+    async with websocket(Site(backend, put("n", 1)), target):
         pass
     assert backend.writes == []
     [line] = caplog.messages
     assert line == (
-        "the session for /after is not stored: one can begin only before accept(), with its cookie"
+        f"the session for {target} is not stored: one can begin only before accept(), with its cookie"
     )
 
 
@@ -814,12 +896,34 @@ async def test_a_chosen_session_can_be_the_one_that_the_client_has() -> None:
     assert await look(app) == {"user": "alice", "after": 1}
 
 
-async def test_a_chosen_session_gets_nothing_of_the_one_before() -> None:
-    app = Site(Recorded(user="alice"))
+@pytest.mark.parametrize("act", [lambda request: None, lambda request: request.session["cart"]])
+async def test_a_chosen_session_gets_nothing_of_the_one_before(act: Any) -> None:
+    app = Site(Recorded(user="alice", cart=[1]), act)
     await app.session_backend.save(OTHER_ID, {"user": "bob"}, 60)
-    await handshake(app, "/adopts", headers=COOKIE)
+    client = await handshake(app, "/adopts", headers=COOKIE)
+    assert client.messages == [f'["{OTHER_ID}",{{"user":"bob"}}]']
     assert await look(app, OTHER_ID) == {"user": "bob", "after": 1}
-    assert await look(app) == {"user": "alice"}
+    assert await look(app) == {"user": "alice", "cart": [1]}
+
+
+async def test_a_chosen_session_is_a_copy_of_what_the_backend_keeps() -> None:
+    backend = Sharing()
+    backend.stored[OTHER_ID] = {"list": [1]}
+    async with websocket(Site(backend, put("before", 1)), f"/appends/{OTHER_ID}") as client:
+        await client.next()
+        assert await client.text() == "[1,2]"
+        assert backend.stored[OTHER_ID] == {"list": [1], "before": 1}
+    assert backend.stored[OTHER_ID] == {"list": [1, 2], "before": 1}
+
+
+async def test_a_chosen_session_that_holds_nothing_by_accept_does_not_begin_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Site(Recorded())
+    client = await handshake(app, "/adopts")
+    assert client.accepted
+    assert app.session_backend.writes == []
+    assert "is not stored: one can begin only before accept()" in caplog.text
 
 
 @pytest.mark.parametrize("session_id", ["short", "?session_id="])
@@ -827,3 +931,51 @@ async def test_a_chosen_id_has_to_be_one(session_id: str, caplog: pytest.LogCapt
     client = await handshake(Site(), "/adopts" + ("" if session_id[0] == "?" else "/") + session_id)
     assert client.refusal == 500
     assert "session_id is not one that session_id_validator lets pass" in caplog.text
+
+
+# --- apps around and inside -----------------------------------------------------------------------------
+
+
+class Outer(HttpMiddleware, WebSocketMiddleware):
+    """Has another app answer instead."""
+
+    def __init__(self, app: App, path: str) -> None:
+        self._chosen = (app, path)
+
+    async def before_request(self, request: Any) -> None:
+        request._subapp, request._subapp_path = self._chosen
+
+    async def before_websocket(self, request: Any) -> None:
+        request._subapp, request._subapp_path = self._chosen
+
+
+async def test_a_login_in_a_chosen_app_moves_the_session_of_both() -> None:
+    outer, inner = Site(Recorded(cart=[1])), Site(act=log_in)
+    outer.middlewares.append(Outer(inner, "/"))
+    answer = await http(outer, "/", headers=COOKIE)
+    assert await look(outer) == {}
+    assert await look(outer, new_id(answer)) == {"cart": [1], "user": "alice"}
+    assert inner.session_backend._sessions == {}
+
+
+@pytest.mark.parametrize("stored", [{}, {"user": "alice"}])
+async def test_the_session_of_another_framework_around_is_used_in_place(stored: dict[str, Any]) -> None:
+    """As Starlette's SessionMiddleware hands it on, and stores it when the answer begins."""
+    around, backend = dict(stored), Recorded(user="bob")
+    answer = await http(Site(backend, put("n", 1)), "/", headers=COOKIE, session=around)
+    assert around == {**stored, "n": 1}
+    client = await handshake(Site(backend, put("socket", 1)), "/before", headers=COOKIE, session=around)
+    assert around == {**stored, "n": 1, "socket": 1}
+    assert answer.cookies == ws_cookies(client) == []
+    await http(Site(backend, logout), "/", headers=COOKIE, session=around)
+    assert around == {}
+    assert backend.writes == []
+
+
+async def test_the_session_of_another_framework_gets_no_id_here(caplog: pytest.LogCaptureFixture) -> None:
+    around: dict[str, Any] = {"user": "alice"}
+    app = Site(act=log_in)
+    assert (await http(app, "/", session=around)).status == 500
+    assert "only that can give it a new id" in caplog.text
+    assert (await handshake(Site(), "/adopts", session=around)).refusal == 500
+    assert "so it cannot get another id here" in caplog.text
