@@ -477,11 +477,13 @@ def test_a_hook_refuses_a_websocket(tmp_path: Path) -> None:
 
 def test_templates(tmp_path: Path) -> None:
     with visit("templates", "templates-app", tmp_path) as client:
-        page = client.get("").text
-        assert "<title>Pies</title>" in page
-        assert "<li>apple: 4.50 €</li>" in page
-        assert "<li>&lt;b&gt;secret&lt;/b&gt;: 9.99 €</li>" in page
+        assert "<title>Pies</title>" in client.get("").text
+        assert client.post("bake", data={"name": "<b>", "cents": "999"}).status_code == 204
+        assert "<li>&lt;b&gt;: 9.99 €</li>" in client.get("").text
         assert "No such pie." in client.get("", params={"search": '"><b>'}).text
+        template = tmp_path / "templates" / "pie.html"
+        template.write_text("<li>{{ name }} is new</li>", encoding="utf-8")
+        assert "<li>apple is new</li>" in client.get("").text  # Without a restart, as the page says.
 
 
 def test_a_streamed_report(tmp_path: Path) -> None:

@@ -201,6 +201,16 @@ def test_a_job_reaches_every_page(run_block: RunBlock, visit: Visit) -> None:
             expect(visitor.page.locator("#baked")).to_have_text("1")
 
 
+def test_a_piece_of_a_page_comes_over_the_socket(run_block: RunBlock, visit: Visit) -> None:
+    with run_block("templates", "templates-app") as server:
+        alice, bob = visit(server.url), visit(server.url)
+        fill(alice.page, "Name", "<b>")
+        for visitor in (alice, bob):
+            expect(visitor.page.locator("#pies li")).to_have_text(
+                ["apple: 4.50 €", "cherry: 5.20 €", "<b>: 4.80 €"]
+            )
+
+
 def test_socketio_knows_the_user_of_the_page(run_block: RunBlock, visit: Visit, npm_packages: Path) -> None:
     with run_block("socketio", "socketio-app") as server:
         alice, bob = visit(server.url), visit(server.url)
