@@ -16,7 +16,10 @@ import hatchling.build
 import pytest
 
 import micropie
+from micropie.examples import files
+from tools.examples import examples
 
+LARGEST_WHEEL = 400_000  # Bytes.
 ROOT = Path(__file__).parents[1]
 
 
@@ -67,6 +70,30 @@ def test_the_wheel_holds_the_package_its_types_and_nothing_else(wheel: Path) -> 
     assert packages == {"micropie", f"micropie-{micropie.__version__}.dist-info"}
     assert "micropie/py.typed" in names
     assert f"micropie-{micropie.__version__}.dist-info/licenses/LICENSE" in names
+
+
+def test_the_wheel_has_the_examples_as_they_are_copied(wheel: Path) -> None:
+    """Whole, but without the pages, the pictures and what Python leaves."""
+    with zipfile.ZipFile(wheel) as archive:
+        there = {name: archive.read(name) for name in archive.namelist() if "/_examples/" in name}
+    wanted = {
+        f"micropie/_examples/{name}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        for name, folder in examples().items()
+        for path in files(folder)
+    }
+    assert there == wanted
+    assert wheel.stat().st_size < LARGEST_WHEEL
+
+
+def test_the_installed_command_line_lists_and_copies_them(python: Path, tmp_path: Path) -> None:
+    """Without any extra; it says which are missing."""
+    listed = run(python, "-I", "-m", "micropie", "examples")
+    assert [line.split()[0] for line in listed.splitlines()[: len(examples())]] == list(examples())
+    copied = run(python, "-I", "-m", "micropie", "examples", "copy", "echo", str(tmp_path / "mine"))
+    assert "This Python still needs, for it and its tests: micropie[forms,server,testing]." in copied
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {
+        path.name for path in files(examples()["echo"])
+    }
 
 
 def test_the_version_is_stated_in_one_place() -> None:

@@ -66,7 +66,9 @@ def words(page: Path, found: list[Block]) -> int:
 # The test that enters what a program's command says, outside of the tutorial.
 _RUNNERS = {
     **dict.fromkeys([*SERVERS, "pytest"], "tests/docs/test_runs.py"),
+    "cd my-echo": "tests/docs/test_command_line.py",
     "curl": "tests/docs/test_commands.py",
+    "micropie": "tests/docs/test_command_line.py",
     "python announce.py": "tests/docs/test_socketio.py",
     "systemd-analyze": "tests/docs/test_deployment.py",
 }

@@ -37,8 +37,15 @@ def titled(found: list[Run]) -> dict[str, Run]:
 
 
 RUNS = titled([run for page in pages() for run in runs(page)])
-# The tutorial's tests are run by tests/e2e/test_reader.py: some of them need a browser.
-PYTEST_RUNS = titled([run for page in pages() if page.parent.name != "tutorial" for run in pytest_runs(page)])
+# What needs a browser is run in one: the tutorial in test_reader.py, a how-to page in test_howto.py of tests/e2e.
+PYTEST_RUNS = titled(
+    [
+        run
+        for page in pages()
+        for run in pytest_runs(page)
+        if page.parent.name != "tutorial" and "playwright" not in run.files.get("test_app.py", "")
+    ]
+)
 
 
 def ask(url: str, method: str = "GET") -> tuple[int, str]:

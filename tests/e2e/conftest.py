@@ -74,6 +74,22 @@ def browser_type_launch_args(
     return args
 
 
+def own_browser(launch_args: dict[str, Any]) -> str:
+    """Return the conftest.py of a run of its own, in which the same Chromium is used."""
+    used = {name: launch_args[name] for name in ("executable_path", "args") if name in launch_args}
+    return f"""
+import pytest
+
+@pytest.fixture(scope="session")
+def launch():
+    return {used!r}
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(launch):
+    return launch
+"""
+
+
 @pytest.fixture(scope="session")
 def base_url() -> None:
     """No address goes before those of a page; pytest-base-url's own fixture has a form that pytest 9 deprecates."""

@@ -7,16 +7,19 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from tests.e2e.browsing import Visitor
-from tests.e2e.conftest import ROOT, missing
+from tests.e2e.conftest import ROOT, missing, own_browser
 from tests.e2e.proxying import find_nginx, proxy
 from tests.serving import Server, serve
-from tools.blocks import blocks, find_run
+from tools.blocks import blocks, find_run, pytest_runs
+
+pytest_plugins = ["pytester"]
 
 HOWTO = ROOT / "docs" / "howto"
 
@@ -323,3 +326,14 @@ def test_nginx_serves_the_files(run_block: RunBlock, tmp_path: Path) -> None:
             assert client.get("/static/..%2Fapp.py").status_code in (400, 404)
         app.stop()
         assert "/static/style.css" not in app.log()
+
+
+def test_the_browser_tests_of_a_page(
+    browser_type_launch_args: dict[str, Any], pytester: pytest.Pytester
+) -> None:
+    """As their reader runs them, with this Chromium."""
+    [run] = pytest_runs(HOWTO / "browser-tests.rst")
+    run.write(pytester.path)
+    pytester.makeconftest(own_browser(browser_type_launch_args))
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=run.files["test_app.py"].count("\ndef test_"))

@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 
 from micropie import App, HTTPError, WebSocket
 from micropie.testing.server import LiveServerFactory
+from tests.e2e.conftest import own_browser
 
 pytest_plugins = ["pytester"]
 
@@ -143,18 +144,6 @@ def test_a_websocket_that_the_page_may_not_open(
             expect()
 
 
-LAUNCH = """
-import pytest
-
-@pytest.fixture(scope="session")
-def launch():
-    return {}
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(launch):
-    return launch
-"""
-
 SYNC = """
 from playwright.sync_api import expect
 
@@ -191,8 +180,7 @@ def test_in_runs_of_their_own(browser_type_launch_args: dict[str, Any], pytester
     """What was recorded is shown with a test that fails by anything else; and the async form works."""
     source = f"from micropie import *\n\nPAGE = {PAGE!r}\n\n{inspect.getsource(Talk)}\napp = Talk()\n"
     pytester.makepyfile(app=source)
-    used = {"executable_path", "args"} & browser_type_launch_args.keys()
-    pytester.makeconftest(LAUNCH.format({name: browser_type_launch_args[name] for name in used}))
+    pytester.makeconftest(own_browser(browser_type_launch_args))
     pytester.makepyfile(test_sync=SYNC, test_async=ASYNC)
     failed = pytester.runpytest_subprocess("-p", "no:cacheprovider", "test_sync.py")
     failed.assert_outcomes(failed=1)

@@ -1,0 +1,80 @@
+"""A process of ``python -m micropie run``, for a test that reads what it writes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.serving import PATIENCE
+
+
+class Running:
+    """A process of the command line, and what it writes."""
+
+    def __init__(self, *command: str, python: str | Path, folder: Path | None) -> None:
+        self._process = subprocess.Popen(
+            [python, "-m", "micropie", "run", *command],
+            cwd=folder,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._log = ""
+
+    def expect(self, pattern: str) -> re.Match[str]:
+        """Read on until a line has this in it."""
+        assert self._process.stdout is not None
+        watchdog = threading.Timer(PATIENCE, self.kill)
+        watchdog.start()
+        try:
+            for line in self._process.stdout:
+                self._log += line
+                if found := re.search(pattern, line):
+                    return found
+        finally:
+            watchdog.cancel()
+        raise AssertionError(f"it did not write {pattern!r}, but:\n{self._log}")
+
+    def serving(self) -> str:
+        """Read on until it serves, and return where; with reload, the address comes before the startup."""
+        either = r"running on (http://127\.0\.0\.1:\d+)|startup complete"
+        first, second = self.expect(either), self.expect(either)
+        return first[1] or second[1]
+
+    def stop(self) -> int:
+        """Press Ctrl+C."""
+        os.killpg(self._process.pid, signal.SIGINT)
+        return self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End all of it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        self.kill()
+        self._process.wait(PATIENCE)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@contextmanager
+def running(
+    *command: str, python: str | Path = sys.executable, folder: Path | None = None
+) -> Iterator[Running]:
+    """Run ``python -m micropie run`` for the length of a ``with`` block."""
+    process = Running(*command, python=python, folder=folder)
+    try:
+        yield process
+    finally:
+        process.close()

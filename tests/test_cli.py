@@ -1,0 +1,210 @@
+"""The command line: what it prints, what it refuses, and a server that it starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from micropie import cli
+from micropie.cli import main
+from tests.running import running
+
+SITE = """
+from micropie import App
+
+class Site(App):
+    async def index(self):
+        return "{}"
+
+app = Site()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the test work in a folder of its own, and forget what it imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def save(source: str, name: str = "site_of_mine.py") -> None:
+    Path(name).write_text(source, encoding="utf-8")
+
+
+def status_of(command: str) -> Any:
+    try:
+        return main(command.split())
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("", ["examples copy chat", "run app.py", "routes app.py"]),
+        ("--help", ["examples copy chat", "run app.py", "routes app.py"]),
+        ("examples --help", ["copy chat our-chat"]),
+        ("examples copy --help", ["NAME", "FOLDER"]),
+        ("run --help", ["run app.py:shop", "run bakery.web", "--port 0", "--no-reload", "default: 8000"]),
+        ("routes --help", ["routes app.py:shop", 'Arguments before a "*" may come from the path']),
+    ],
+)
+def test_the_help_teaches_by_examples(
+    command: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(command) == 0
+    shown = capsys.readouterr().out
+    assert [word for word in words if word not in shown] == []
+    assert max(map(len, shown.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("bake", "invalid choice: 'bake'"),
+        ("run", "the following arguments are required: APP"),
+        ("run site_of_mine.py --port x", "a port is a number up to 65535, not 'x'"),
+        ("run site_of_mine.py --port 65536", "a port is a number up to 65535, not '65536'"),
+        ("examples copy", "the following arguments are required: NAME"),
+        ("examples copy ecco", "error: there is no example 'ecco'; did you mean echo?"),
+        ("examples copy echo .", "error: . is there already: name a folder that is new or empty"),
+        ("run nothing.py", "error: there is no file nothing.py in "),
+        ("routes nothing", "error: there is no module 'nothing' here"),
+        ("run site_of_mine.py", "error: site_of_mine.py has several apps, one, two: name one"),
+        ("routes site_of_mine.py:three", "error: site_of_mine.py has no three; apps in it: one, two"),
+        ("run empty.py", "error: empty.py has no app: it needs a line such as"),
+        ("run wrong.py", "SyntaxError: invalid syntax\nerror: wrong.py cannot be loaded, see above"),
+        ("routes other.py", "error: other.py is no MicroPie app, but of builtins"),
+    ],
+)
+def test_what_its_user_has_to_mend(command: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    save("from micropie import App\none, two = App(), App()")
+    save("", "empty.py")
+    save("class", "wrong.py")
+    save("async def app(scope, receive, send): ...", "other.py")
+    assert status_of(command) == 2
+    shown = capsys.readouterr()
+    assert words in shown.err
+    assert shown.out == ""
+
+
+def test_a_traceback_begins_in_the_file_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    save("def bake():\n    1 / 0\nbake()")
+    assert main(["routes", "site_of_mine.py"]) == 2
+    shown = capsys.readouterr().err
+    assert re.match(
+        r'Traceback \(most recent call last\):\n  File ".*site_of_mine\.py", line 3, in <module>\n', shown
+    )
+    assert "ZeroDivisionError" in shown
+
+
+def test_without_uvicorn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["run", "site_of_mine.py"]) == 2
+    assert capsys.readouterr().err == "error: run needs uvicorn: install micropie with the extra 'server'\n"
+
+
+def test_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["examples"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^echo +Every message comes back to the one who sent it\.$", shown, re.MULTILINE)
+    assert main(["examples", "copy", "echo", "mine"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("mine has app.py, index.html, ")
+    assert shown.endswith("\n\n  cd mine\n  python -m micropie run app.py\n  python -m pytest\n")
+    assert main(["examples", "copy", "echo"]) == 0
+    assert Path("echo/app.py").is_file()
+
+
+def test_a_copy_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "missing", lambda _folder: ["micropie[socketio]", "argon2"])
+    assert main(["examples", "copy", "echo"]) == 0
+    assert (
+        "This Python still needs, for it and its tests: micropie[socketio], argon2.\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_routes(capsys: pytest.CaptureFixture[str]) -> None:
+    save(SITE.format("hi"))
+    assert main(["routes", "site_of_mine.py"]) == 0
+    assert capsys.readouterr().out == "METHOD  PATH  ARGUMENTS\nany     /\n"
+
+
+# --- run ------------------------------------------------------------------------------------------------
+
+
+def test_run_serves_and_starts_again_after_each_change() -> None:
+    save(SITE.format("one"))
+    with running("site_of_mine.py", "--port", "0") as process:
+        url = process.serving()
+        assert httpx.get(url).text == "one"
+        for source, sign in [
+            (SITE.format("two"), "startup complete"),
+            ("class", "SyntaxError: invalid syntax"),
+            ("app = None", r"^error: site_of_mine\.py has no app: it needs a line such as"),
+            (SITE.format("three"), "startup complete"),
+        ]:
+            save(source)
+            process.expect(r"detected changes in '\S*site_of_mine\.py'")
+            process.expect(sign)
+        assert httpx.get(url).text == "three"
+        assert process.stop() == 0
+
+
+def test_run_without_reload() -> None:
+    Path("shop").mkdir()
+    save(SITE.format("one"), "shop/web.py")
+    with running("shop.web", "--no-reload", "--port", "0") as process:
+        url = process.serving()
+        assert httpx.get(url).text == "one"
+        assert process.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "watched"),
+    [("shop/web.py", "shop"), ("shop.web:app", "."), ("shop/web.py --no-reload", None)],
+)
+def test_run_hands_over_to_uvicorn(
+    command: str, watched: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shop").mkdir()
+    save(SITE.format("one"), "shop/web.py")
+    started: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: started.append((app, options)))
+    monkeypatch.setenv("MICROPIE_RUN", "")
+    assert main(["run", *command.split(), "--port", "8001", "--host", "0.0.0.0"]) == 0
+    [(app, options)] = started
+    assert (options["host"], options["port"]) == ("0.0.0.0", 8001)
+    assert options.get("reload_dirs") == (None if watched is None else [str(Path(watched).resolve())])
+    assert type(cli.served() if watched else app).__name__ == "Site"
+
+
+def test_what_the_reloading_process_says_of_a_file_without_an_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    save("")
+    monkeypatch.setenv("MICROPIE_RUN", "site_of_mine.py")
+    with pytest.raises(SystemExit, match=r"error: site_of_mine\.py has no app"):
+        cli.served()
+
+
+def test_the_console_script() -> None:
+    script = Path(sys.executable).with_name("micropie.exe" if os.name == "nt" else "micropie")
+    done = subprocess.run([script, "examples"], capture_output=True, text=True, check=True)
+    assert "echo" in done.stdout
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: micropie [-h] COMMAND")

@@ -1,0 +1,88 @@
+"""The table of an app's routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from micropie import App, FromSession, WebSocket, methods
+from micropie.routetable import route_table
+
+# What `from __future__ import annotations` above leaves as text is evaluated here.
+EVALUATED = """
+from typing import Literal
+from uuid import UUID
+from micropie import App, FromSession, WebSocket
+class Evaluated(App):
+    async def index(self, size: Literal["s", "m"] | None = None, *, user: FromSession[UUID]): ...
+    async def ws_index(self, ws: WebSocket, since: FromSession[int | None] = None): ...
+"""
+
+
+class Child(App):
+    async def index(self) -> str:
+        return ""
+
+
+async def other(_scope: Any, _receive: Any, _send: Any) -> None: ...
+
+
+class Bakery(App):
+    """A class has a docstring too, which is no route's."""
+
+    oven = "hot"
+
+    async def _secret(self) -> None: ...
+
+    async def index(self) -> str:
+        """The shop window."""
+        return ""
+
+    @methods("GET")
+    async def pie(self, no: int, *, user: FromSession[str]) -> str:
+        """One pie.
+
+        With all that is in it.
+        """
+        return ""
+
+    @methods("POST", "put")
+    def order(self, pie, *more, gift=False, **notes):  # type: ignore[no-untyped-def]
+        ...
+
+    async def ws_chat(self, ws: WebSocket, room: str = "lobby") -> None:
+        """Talk to the baker."""
+
+    async def ws_index(self, ws: WebSocket) -> None: ...
+
+    def ws_wrong(self, ws: WebSocket) -> None: ...
+
+
+def test_the_routes_of_an_app() -> None:
+    bakery = Bakery()
+    bakery.mount("/old", other)
+    bakery.mount("/branch", Child())
+    assert (
+        route_table(bakery)
+        == """\
+METHOD     PATH      ARGUMENTS
+any        /                                             The shop window.
+POST, PUT  /order    pie, *more, gift=False, **notes
+GET, HEAD  /pie      no: int, *, user: FromSession[str]  One pie.
+WebSocket  /
+WebSocket  /chat     room: str = 'lobby'                 Talk to the baker.
+WebSocket  /wrong                                        (refuses: ws_wrong must be 'async def' to handle a WebSocket)
+any        /branch/
+any        /old/...                                      (mounted: function)"""
+    )
+
+
+def test_annotations_that_are_evaluated_look_the_same() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(EVALUATED, "app.py", "exec", dont_inherit=True), names)
+    assert (
+        route_table(names["Evaluated"]())
+        == """\
+METHOD     PATH  ARGUMENTS
+any        /     size: Optional[Literal['s', 'm']] = None, *, user: FromSession[uuid.UUID]
+WebSocket  /     since: FromSession[int | None] = None"""
+    )
