@@ -55,11 +55,17 @@ def find_header(scope: Scope, name: bytes) -> bytes | None:
 def decode_headers(scope: Scope) -> dict[str, str]:
     """All fields as text, lower-case names; repeated ones are joined (RFC 9110, section 5.3)."""
     decoded: dict[str, str] = {}
+    repeated: dict[
+        str, list[str]
+    ] = {}  # joined at the end: one by one would take minutes for a hostile client's
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         if name in decoded:
-            value = decoded[name] + ("; " if name == "cookie" else ", ") + value
-        decoded[name] = value
+            repeated.setdefault(name, [decoded[name]]).append(value)
+        else:
+            decoded[name] = value
+    for name, values in repeated.items():
+        decoded[name] = ("; " if name == "cookie" else ", ").join(values)
     return decoded
 
 

@@ -88,8 +88,12 @@ class Sharing(Plain):
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
         self.stored[session_id] = data
+        if not data:
+            del self.stored[session_id]
 
     async def update(self, session_id: str, changed: Any, removed: Any, timeout: int) -> bool:
+        if session_id not in self.stored:
+            return False
         self.stored[session_id].update(changed)
         return True
 
@@ -322,6 +326,7 @@ async def test_what_is_stored_belongs_to_the_backend() -> None:
     backend, data = InMemorySessionBackend(), {"list": [1]}
     await backend.save(ID, data, 60)
     data["list"].append(2)
+    (await backend.load(ID))["list"].append(3)
     assert await backend.load(ID) == {"list": [1]}
 
 
@@ -534,7 +539,7 @@ async def test_sessions_that_are_renewed_or_deleted_leave_nothing_behind(clock: 
 # --- at the same time -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", [Recorded, Plain])
+@pytest.mark.parametrize("backend", [Recorded, Plain, Sharing])
 async def test_overlapping_requests_merge_their_changes(backend: Any) -> None:
     app = Site(backend(n="old", user="alice"))
     slow = asyncio.create_task(http(app, "/slow/slow/1", headers=COOKIE))
@@ -551,7 +556,7 @@ async def test_two_that_write_at_the_same_moment_both_count() -> None:
     assert await look(app) == {"user": "alice", "a": "1", "b": "1", "c": "1"}
 
 
-@pytest.mark.parametrize("backend", [Recorded, Plain])
+@pytest.mark.parametrize("backend", [Recorded, Plain, Sharing])
 async def test_a_slower_request_never_revives_a_session(backend: Any) -> None:
     app = Site(backend(user="alice"))
     slow = asyncio.create_task(http(app, "/slow/n/1", headers=COOKIE))
@@ -569,7 +574,7 @@ async def test_a_logout_at_the_same_moment_as_a_write_wins() -> None:
         assert await look(app) == {}
 
 
-@pytest.mark.parametrize("backend", [Recorded, Plain])
+@pytest.mark.parametrize("backend", [Recorded, Plain, Sharing])
 async def test_a_socket_that_was_open_for_long_never_revives_a_session(backend: Any) -> None:
     app = Site(backend(user="alice"), put("n", 1))
     for target in ("/after", "/saves"):
