@@ -205,6 +205,9 @@ HEADERS = {
     ),
     "a session cookie of 100 KB": http(401, lambda: get("member", {"Cookie": "session_id=" + "a" * 100_000})),
     "a header of 100 KB": http(200, lambda: get("headers", {"X": "a" * 100_000})),
+    "100,000 headers of one name": http(
+        200, lambda: get("headers", {"X": "\r\nX: ".join(["abcdefgh"] * 100_000)})
+    ),
     "5,000 headers": http(200, lambda: get("headers", {f"X-{n}": "a" for n in range(5000)})),
 }
 

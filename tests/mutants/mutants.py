@@ -1,0 +1,227 @@
+"""Sessions that are broken on purpose: each line of the table is one way to write the code wrongly."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of the source.
+
+    Attributes:
+        where: The module, and the function in it.
+        old: What stands there, once.
+        new: What takes its place.
+    """
+
+    where: str
+    old: str
+    new: str
+
+    def apply(self, package: Path) -> None:
+        """Break a copy of the package.
+
+        Raises:
+            LookupError: If the source has changed, so that this line of the table needs a new one.
+        """
+        module, _, name = self.where.partition(":")
+        path = package / f"{module}.py"
+        source = path.read_text("utf-8")
+        begin, end = _span(source, name)
+        function = source[begin:end]
+        if function.count(self.old) != 1:
+            raise LookupError(f"{self.where} has {self.old!r} {function.count(self.old)} times, not once")
+        path.write_text(source[:begin] + function.replace(self.old, self.new) + source[end:], "utf-8")
+
+
+def _span(source: str, name: str) -> tuple[int, int]:
+    """Where in the source a function, or a method as ``Class.method``, begins and ends."""
+    body = ast.parse(source).body
+    for part in name.split("."):
+        [node] = [
+            node
+            for node in body
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == part
+        ]
+        body = node.body
+    lines = source.splitlines(keepends=True)
+    return len("".join(lines[: node.lineno - 1])), len("".join(lines[: node.end_lineno]))
+
+
+LOCKED, UNLOCKED = "async with self._lock(session_id):", "if True:"
+GONE = "if not data:\n                return False"
+
+BACKENDS = {
+    "an update takes no lock": Mutant("sessions:SessionBackend.update", LOCKED, UNLOCKED),
+    "a rename takes no lock": Mutant("sessions:SessionBackend.rename", LOCKED, UNLOCKED),
+    "a logout takes no lock": Mutant("sessions:SessionBackend.delete", LOCKED, UNLOCKED),
+    "each call has a lock of its own": Mutant(
+        "sessions:SessionBackend._lock", "lock = locks.get(session_id)", "lock = None"
+    ),
+    "all sessions share one lock that is kept": Mutant(
+        "sessions:SessionBackend._lock", "WeakValueDictionary()", "{}"
+    ),
+    "an update revives": Mutant("sessions:SessionBackend.update", GONE, "pass"),
+    "an update takes a session that is gone to be there": Mutant(
+        "sessions:SessionBackend.update", "return False", "return True"
+    ),
+    "an update says that the session is gone": Mutant(
+        "sessions:SessionBackend.update", "return True", "return False"
+    ),
+    "an update removes nothing": Mutant("sessions:SessionBackend.update", "if key not in removed", "if True"),
+    "an update keeps nothing": Mutant("sessions:SessionBackend.update", "{**kept, **changed}", "{**changed}"),
+    "what is stored wins over what is written": Mutant(
+        "sessions:SessionBackend.update", "{**kept, **changed}", "{**changed, **kept}"
+    ),
+    "an update does not renew": Mutant("sessions:SessionBackend.update", ", timeout)\n", ", 1)\n"),
+    "a rename revives": Mutant("sessions:SessionBackend.rename", GONE, "pass"),
+    "a rename leaves the old session": Mutant(
+        "sessions:SessionBackend.rename", "await self.save(session_id, {}, 0)", "pass"
+    ),
+    "a rename of what is gone claims to be one": Mutant(
+        "sessions:SessionBackend.rename", "return False", "return True"
+    ),
+    "what is loaded is the backend's own": Mutant(
+        "sessions:InMemorySessionBackend.load", "copy_data(data)", "data"
+    ),
+    "what is saved stays the caller's": Mutant(
+        "sessions:InMemorySessionBackend.save", "copy_data(data)", "data"
+    ),
+    "nothing expires": Mutant(
+        "sessions:InMemorySessionBackend.load", "if time.monotonic() < deadline else {}", ""
+    ),
+    "what has expired stays in memory": Mutant(
+        "sessions:InMemorySessionBackend._forget_expired", "del self._sessions[session_id]", "pass"
+    ),
+    "what was renewed expires": Mutant(
+        "sessions:InMemorySessionBackend._forget_expired",
+        " and self._sessions[session_id][0] == deadline",
+        "",
+    ),
+    "old deadlines stay in memory": Mutant(
+        "sessions:InMemorySessionBackend._forget_expired", "2 * len(self._sessions) + 100", "10**9"
+    ),
+}
+
+VIEWS = {
+    "an id can be guessed": Mutant("sessions:new_session_id", "secrets.token_urlsafe(32)", '"x" * 43'),
+    "an id is short": Mutant("sessions:new_session_id", "32", "12"),
+    "any text is an id": Mutant(
+        "sessions:valid_session_id", "value if re.fullmatch", "value if True or re.fullmatch"
+    ),
+    "copies are shallow": Mutant("sessions:copy_data", "copy.deepcopy(value)", "value"),
+    "1 is True": Mutant("sessions:_same", "if type(one) is not type(other):", "if False:"),
+    "1 is True further down": Mutant("sessions:_same", "isinstance(one, dict)", "False"),
+    "1 is True in a list": Mutant("sessions:_same", "isinstance(one, (list, tuple))", "False"),
+    "an unknown id is adopted": Mutant("sessions:SessionView.load", "if self.data:", "if True:"),
+    "a chosen session forgets what was written before": Mutant(
+        "sessions:SessionView.adopt", "data.update(written)", "pass"
+    ),
+    "a chosen session begins empty": Mutant(
+        "sessions:SessionView.adopt", "data.update(copy_data(stored))", "pass"
+    ),
+    "a chosen session inherits all of the one before": Mutant(
+        "sessions:SessionView.adopt", "data.clear()", "pass"
+    ),
+    "a chosen session is the backend's own": Mutant(
+        "sessions:SessionView.adopt", "copy_data(stored)", "stored"
+    ),
+    "a shared session is saved by both": Mutant("sessions:SessionView.share", "self.shared = True", "pass"),
+    "what was stored is not kept to compare with": Mutant(
+        "sessions:SessionView.look", "dict(self.data)", "self.data"
+    ),
+    "what is handed out is compared with itself": Mutant(
+        "sessions:SessionView.look", "copy_data(self.data)", "dict(self.data)"
+    ),
+    "setting a session changes only what it names": Mutant(
+        "sessions:SessionView.replace", "self.data = data", "self.data.update(data)"
+    ),
+    "an error keeps what was changed": Mutant(
+        "sessions:SessionView.discard", "self.data = self._before", "pass"
+    ),
+    "an error keeps the wish for a fresh id": Mutant(
+        "sessions:SessionView.discard", "self.regenerate = False", "pass"
+    ),
+    "a session begins where nobody can be told": Mutant(
+        "sessions:SessionView.save", "begins and self.data", "self.data"
+    ),
+    "a session begins after the answer": Mutant(
+        "sessions:SessionView.save", "data and not self.sealed", "data"
+    ),
+    "a shared session is stored twice": Mutant("sessions:SessionView.save", "self.shared or ", ""),
+    "what is written during a save is lost": Mutant(
+        "sessions:SessionView.save", "copy_data(self.data)", "self.data"
+    ),
+    "what was saved is written again": Mutant("sessions:SessionView.save", "self._before = data", "pass"),
+    "the backend keeps what the view compares with": Mutant(
+        "sessions:SessionView.save", "dict(data)", "data"
+    ),
+    "a logout deletes nothing": Mutant(
+        "sessions:SessionView.save", "await self._backend.delete(session_id)", "pass"
+    ),
+    "a logout leaves the cookie": Mutant("sessions:SessionView.save", ', False, ""', ", False, None"),
+    "a logout keeps the id": Mutant(
+        "sessions:SessionView.save",
+        "self.id, self._stored, told = None,",
+        "self.id, self._stored, told = self.id,",
+    ),
+    "a session that is only used is not renewed": Mutant(
+        "sessions:SessionView._renew",
+        "# A backend of one's own",
+        "if not (changed or removed):\n            return session_id\n        #",
+    ),
+    "a login keeps its id": Mutant("sessions:SessionView._renew", "if self.regenerate:", "if False:"),
+    "each save after a login has another id": Mutant(
+        "sessions:SessionView._renew", "self.id, self.regenerate = new_id, False", "self.id = new_id"
+    ),
+    "a fresh id is told for what is gone": Mutant(
+        "sessions:SessionView._renew", "if not await self._backend.rename(", "if await self._backend.rename("
+    ),
+    "a session that is gone is told again": Mutant("sessions:SessionView._renew", "is False", "is ..."),
+    "all keys are written": Mutant(
+        "sessions:SessionView._written", "if not _same(before.get(key, _ABSENT), value)", ""
+    ),
+    "what was not looked at is written": Mutant(
+        "sessions:SessionView._written", "return {}", "return dict(data)"
+    ),
+    "no key is removed": Mutant("sessions:SessionView._renew", "before.keys() - data.keys()", "set()"),
+}
+
+VISITS = {
+    "one cookie is looked up": Mutant("visits:_load", "[:_TRIES]", "[:1]"),
+    "every cookie is looked up": Mutant("visits:_load", "[:_TRIES]", ""),
+    "the last cookie counts": Mutant("visits:_load", " and request._session.id is None", ""),
+    "an id is not checked": Mutant("visits:_load", "request._app._checked_session_id(value)", "value"),
+    "a chosen app has a session of its own": Mutant(
+        "visits:load_session", "if SESSION_KEY in scope:", "if False:"
+    ),
+    "the session of another framework is not used": Mutant(
+        "visits:load_session", 'elif "session" in scope:', "elif False:"
+    ),
+    "a chosen app saves its chooser's session": Mutant(
+        "visits:save_before_answer", "view is None or view.scope is request.scope", "True"
+    ),
+    "a session can begin after the answer": Mutant("visits:save_before_answer", "request._seal()", "pass"),
+    "a session can begin after accept()": Mutant("visits:save_before_accept", "request._seal()", "pass"),
+    "a chosen id is not checked": Mutant(
+        "visits:save_before_accept", "request._app._checked_session_id(chosen_id)", "chosen_id"
+    ),
+    "a chosen session is not stored": Mutant("visits:save_before_accept", "await session.save()", "pass"),
+    "the cookies of the handler are forgotten": Mutant(
+        "visits:_set_cookies", "[*request._new_cookies, cookie]", "[cookie]"
+    ),
+    "the session's cookie stays among the handler's": Mutant(
+        "visits:_set_cookies", "[*request._new_cookies, cookie]", "request._new_cookies + [cookie, cookie]"
+    ),
+    "a cookie that ends stays in the browser": Mutant("visits:_cookie", " if session_id else 0", ""),
+    "the cookie is for the whole host": Mutant(
+        "visits:_cookie", 'quote(session.scope.get("root_path") or "/")', '"/"'
+    ),
+    "the cookie goes over plain HTTP": Mutant("visits:_is_secure", "not local if", "False if"),
+}
+
+#: All of them, by what is wrong.
+MUTANTS = {**BACKENDS, **VIEWS, **VISITS}
