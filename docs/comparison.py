@@ -89,8 +89,8 @@ class Parts(Table):
 class Versions(Table):
     """Which versions were asked."""
 
-    head = ("Framework", "Versions", "Brings")
-    widths = "24 46 30"
+    head = ("Framework", "Versions")
+    widths = "30 70"
 
     def before(self) -> str:
         return f"Asked on {self.table['date']}, with Python {self.table['python']}:\n\n"
@@ -100,7 +100,8 @@ class Versions(Table):
             found = self.peers[peer]
             told = ", ".join(f"{project} {number}" for project, number in found["versions"].items())
             count = found["dependencies"]
-            yield [name, told, f"{count or 'no'} other {'package' if count == 1 else 'packages'}"]
+            brings = f"{count or 'no'} other {'package' if count == 1 else 'packages'}"
+            yield [name, f"{told}; brings {brings}"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

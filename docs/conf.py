@@ -6,6 +6,7 @@ import os
 import pkgutil
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +87,8 @@ def typehints_formatter(annotation: Any, _config: Any) -> str | None:
         return "a page of Playwright"
     if get_origin(annotation) is Unpack:
         return "keyword arguments"
+    if get_origin(annotation) is Callable and annotation.__parameters__:  # from any function to the same
+        return "a decorator"
     return "an ASGI application" if annotation == ASGIApp else None
 
 
