@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +13,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.browsing import Visitor
 from tests.e2e.conftest import EXAMPLES, WEBSOCKETS
+from tests.e2e.looking import THEMES, look_at
 from tests.serving import Server, serve
 from tools.blocks import DOCS, blocks, find_run
 
@@ -289,6 +291,42 @@ def test_chat_history(run_chat: RunBlock, enter: Callable[..., Visitor]) -> None
         expect(alice.page.locator("#people")).to_have_text("Here: Alice, Bob")
         bob.page.close()
         expect(alice.page.locator("#people")).to_have_text("Here: Alice")
+
+
+@pytest.fixture
+def show_chat(
+    request: pytest.FixtureRequest, npm_packages: Path, tmp_path: Path
+) -> Callable[[Visitor], None]:
+    """Return a function that looks at the chat for what is wrong with it.
+
+    ``pytest tests/e2e -k chat --write-screenshots`` writes the pictures that its page shows.
+    """
+
+    def show(visitor: Visitor) -> None:
+        look_at(visitor.page, npm_packages, tmp_path)
+        if request.config.getoption("--write-screenshots"):
+            for theme in THEMES:
+                shutil.copy(tmp_path / f"{theme}.webp", CHAT.with_name(f"chat-{theme}.webp"))
+
+    return show
+
+
+def test_chat_looks_well(
+    run_chat: RunBlock, enter: Callable[..., Visitor], show_chat: Callable[[Visitor], None]
+) -> None:
+    with run_chat("chat-finished") as server:
+        alice, bob = enter(server, "Alice"), enter(server, "Bob")
+        for visitor in (alice, bob):
+            expect(visitor.page.get_by_role("status")).to_have_text("Connected")
+        for visitor, text in {
+            alice: "Is the cherry pie ready?",
+            bob: "Ten more minutes. <b>Hot!</b>",
+        }.items():
+            say(visitor, text)
+            expect(bob.page.get_by_role("log")).to_contain_text(text)
+        say(alice, "Then I lay the table.")
+        expect(bob.page.locator("#lines p")).to_have_count(3)
+        show_chat(bob)
 
 
 def test_chat_finished(run_chat: RunBlock, enter: Callable[..., Visitor]) -> None:
