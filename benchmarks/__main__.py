@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import broadcast, growth, imports, inproc, memory, report, server
+from benchmarks.children import Failed
 from benchmarks.frameworks import MICROPIE, PEERS, RAW, Framework, package
 from benchmarks.machine import about, load
 from benchmarks.options import Options
@@ -43,9 +45,14 @@ def main() -> int:
         print(report.show(results), flush=True)
         if options.output:
             options.output.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-            (options.output / f"{section}.json").write_text(text, "utf-8")
+            (options.output / f"{section}.json").write_text(as_json(results), "utf-8")
     return 0
+
+
+def as_json(results: dict[str, Any]) -> str:
+    """A file that a diff is readable of: each measurement is a line."""
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    return re.sub(r"\{[^{}]*\}", lambda one: " ".join(one[0].split()), text) + "\n"
 
 
 def measure(section: str, frameworks: list[Framework], options: argparse.Namespace) -> dict[str, Any]:
@@ -93,4 +100,7 @@ def labelled(argument: str) -> Framework:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Failed as why:
+        sys.exit(str(why))

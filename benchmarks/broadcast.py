@@ -37,4 +37,5 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
             options.tell(f"to {size} sockets: {in_a_line(rows[str(size)])}")
             for name in able:
                 load.ask("disperse", port=servers[name].port)
-    return {"units": dict.fromkeys(rows, "µs"), "rows": rows}
+    titles = {size: f"To {int(size):,} sockets" for size in rows}
+    return {"titles": titles, "units": dict.fromkeys(rows, "µs"), "rows": rows}

@@ -34,6 +34,6 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
                 for who in children
                 if all(who in row for row in rows.values())
             }
-            steepest = {who: round(exponent(steps, costs), 2) for who, costs in medians.items()}
+            steepest = {who: round(exponent(steps, costs), 2) + 0.0 for who, costs in medians.items()}
             growth[name] = {"title": title, "steepest": steepest, "rows": rows}
     return {"unit": "µs", "growth": growth}

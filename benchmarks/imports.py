@@ -43,7 +43,8 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
 
             rows[what] = compare(known, measure, rounds, over)
             options.tell(f"import, {what}: {in_a_line(rows[what])}")
-    return {"units": WHAT, "rows": rows}
+    titles = {"time": "CPU time", "memory": "Memory", "modules": "Modules"}
+    return {"titles": titles, "units": WHAT, "rows": rows}
 
 
 def start(framework: Framework, options: Options, cache: Path) -> dict[str, float]:

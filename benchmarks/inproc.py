@@ -25,7 +25,8 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
         for name in options.scenarios or SCENARIOS:
             rows[name] = row(children, options, name)
             options.tell(f"{name}: {in_a_line(rows[name])}")
-    return {"units": dict.fromkeys(rows, "µs"), "rows": rows}
+    titles = {name: SCENARIOS[name].title for name in rows}
+    return {"titles": titles, "units": dict.fromkeys(rows, "µs"), "rows": rows}
 
 
 def row(children: dict[str, Child], options: Options, scenario: str, size: int | None = None) -> Row:

@@ -24,7 +24,8 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
     with clients(options) as load:
         rows["private"] = private(load, frameworks, options)
     options.tell(f"memory on uvicorn: {in_a_line(rows['private'])}")
-    return {"units": dict.fromkeys(rows, "bytes"), "rows": rows}
+    titles = {"allocated": "What Python allocates", "private": "What the process of the server grows by"}
+    return {"titles": titles, "units": dict.fromkeys(rows, "bytes"), "rows": rows}
 
 
 def allocated(frameworks: list[Framework], options: Options) -> Row:

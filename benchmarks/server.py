@@ -27,7 +27,8 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
         for name in options.scenarios or (QUICK if options.quick else SCENARIOS):
             rows[name] = row(load, servers, options, name)
             options.tell(f"on uvicorn, {name}: {in_a_line(rows[name])}")
-    return {"units": dict.fromkeys(rows, "µs"), "rows": rows}
+    titles = {name: SCENARIOS[name].title for name in rows}
+    return {"titles": titles, "units": dict.fromkeys(rows, "µs"), "rows": rows}
 
 
 def row(load: Child, servers: dict[str, Server], options: Options, scenario: str) -> Row:

@@ -30,7 +30,7 @@ class Spread:
 
     def rounded(self) -> dict[str, float]:
         """For a file, to five significant digits."""
-        return {name: float(f"{value:.5g}") for name, value in asdict(self).items()}
+        return {name: float(f"{value:.5g}") for name, value in asdict(self).items()} | {"count": self.count}
 
 
 def spread(values: Sequence[float]) -> Spread:

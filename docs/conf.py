@@ -41,6 +41,7 @@ extensions = [
     "fromcode",
     "lifecycle",
     "notfound.extension",
+    "performance",
     "comparison",
     "showcase",
     "sphinx.ext.autodoc",

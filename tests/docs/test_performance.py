@@ -1,0 +1,182 @@
+"""The page of the benchmarks: its figures are those of the files, and it hides none of them."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tools.blocks import DOCS
+
+PAGE = (DOCS / "explanation" / "performance.rst").read_text(encoding="utf-8")
+SECTIONS = ("inproc", "server", "broadcast", "memory", "imports", "growth")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[ModuleType]:
+    """The extension that makes the tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        yield importlib.import_module("performance")
+
+
+def spread(median: float) -> dict[str, float]:
+    return {
+        "median": median,
+        "q1": median * 0.98,
+        "q3": median * 1.02,
+        "low": median * 0.97,
+        "high": median * 1.03,
+        "count": 31,
+    }
+
+
+def row(**ratios: float) -> dict[str, Any]:
+    return {name: {"cost": spread(1 / ratio), "ratio": spread(ratio)} for name, ratio in ratios.items()}
+
+
+@pytest.fixture
+def made_up() -> dict[str, Any]:
+    """Ahead of all, behind one within the noise, and behind one by far."""
+    rows = {
+        "first": row(raw=1.0, micropie=0.731, starlette=0.412),
+        "second": row(raw=1.0, micropie=0.523, blacksheep=0.534),
+        "third": row(raw=1.0, micropie=0.281, falcon=0.397, quart=0.111),
+    }
+    titles = {"first": "The first", "second": "The second", "third": "The third"}
+    return {
+        "date": "2026-01-02",
+        "machine": "an abacus",
+        "python": "3.99.1",
+        "versions": {"falcon": "7.7.7"},
+        "load": [0.25, 0.5],
+        "seconds": 61,
+        "titles": titles,
+        "units": dict.fromkeys(rows, "µs"),
+        "rows": rows,
+    }
+
+
+def test_no_figure_is_typed_by_hand() -> None:
+    prose = re.sub(r"0\.5 means|1\.0 is|5 ms", "", PAGE)
+    assert re.findall(r"\d\.\d|\d+ ?(?:µs|ms|KiB|MiB|bytes)\b|\d ?times", prose) == []
+
+
+def test_every_section_is_shown_once() -> None:
+    shown = [*re.findall(r"^\.\. benchmark:: (\w+)$", PAGE, re.MULTILINE), "growth"]
+    assert sorted(shown) == sorted(SECTIONS)
+    for rest in ("growth", "behind", "machine"):
+        assert len(re.findall(rf"^\.\. benchmark-{rest}::$", PAGE, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_committed_files_are_whole(page: ModuleType, section: str) -> None:
+    found = page.results(section)
+    expected = {"raw", "micropie"} if section == "growth" else set(page.NAMES)
+    for each in page.rows_of(found):
+        assert expected <= each.keys(), f"{section} lacks {expected - each.keys()}"
+    assert found["section"] == section
+    assert found["versions"]["micropie"]
+
+
+def test_a_table_has_the_figures_of_the_file(page: ModuleType, made_up: dict[str, Any]) -> None:
+    table = page.in_full(made_up)
+    for name, figure in (("Falcon", "0.40"), ("MicroPie", "0.73"), ("Quart", "0.11")):
+        assert re.search(rf"\* - {name}\n(?: +- .*\n)*? +- {figure}\n", table)
+    assert table.index("Falcon") < table.index("Quart"), "the best is first"
+
+
+def test_the_rows_in_which_others_are_ahead_are_listed(page: ModuleType, made_up: dict[str, Any]) -> None:
+    told = page.behind({"inproc": made_up})
+    assert "There are 3 rows" in told
+    assert "ahead in 2 of them" in told
+    assert "in 1 of which by more than chance" in told
+    assert re.search(r"\* - In process: The second\n +- 0\.52\n +- BlackSheep 0\.53\n", told)
+    assert re.search(r"\* - In process: The third\n +- 0\.28\n +- \*\*Falcon\*\* 0\.40\n", told)
+    assert "The first" not in told
+
+
+def test_nobody_ahead_is_said_too(page: ModuleType, made_up: dict[str, Any]) -> None:
+    made_up["rows"] = {"first": made_up["rows"]["first"]}
+    assert page.behind({"server": made_up}).endswith("ahead in none of them.")
+
+
+def test_less_is_better_where_costs_are_compared(page: ModuleType, made_up: dict[str, Any]) -> None:
+    costs = {"raw": 0.0, "micropie": 90.0, "microdot": 60.0, "starlette": 120.0}
+    made_up["rows"] = {
+        "first": {name: {"cost": spread(cost + 10), "over": spread(cost)} for name, cost in costs.items()}
+    }
+    assert re.search(
+        r"\* - Import: The first\n +- 90\.0\n +- \*\*Microdot\*\* 60\.0\n", page.behind({"imports": made_up})
+    )
+
+
+def test_the_page_says_where_and_when(page: ModuleType, made_up: dict[str, Any]) -> None:
+    told = page.machine({"inproc": made_up})
+    for fact in ("an abacus", "3.99.1", "Falcon 7.7.7", "2026-01-02", "31 pairs", "61 s", "0.25 to 0.5"):
+        assert fact in told
+
+
+def test_a_dot_stands_where_its_ratio_is(page: ModuleType, made_up: dict[str, Any]) -> None:
+    [drawing] = page.drawings("inproc", made_up)
+    dots = {dot[0].text: float(dot.attrib["cx"]) for dot in ET.fromstring(drawing).iter(f"{SVG}circle")}
+    raw = {
+        float(line.attrib["x1"])
+        for line in ET.fromstring(drawing).iter(f"{SVG}line")
+        if line.attrib["class"] == "raw"
+    }
+    [one] = raw
+    assert dots.keys() >= {"MicroPie: 0.731", "Starlette: 0.412", "Quart: 0.111"}
+    for label, x in dots.items():
+        ratio = float(str(label).partition(": ")[2])
+        assert x == pytest.approx(6 + (one - 6) * ratio, abs=0.1)
+
+
+def test_a_bar_is_as_long_as_its_cost(page: ModuleType, made_up: dict[str, Any]) -> None:
+    costs = {"raw": 0.0, "micropie": 50.0, "quart": 200.0}
+    made_up["rows"] = {
+        "first": {name: {"cost": spread(1), "over": spread(cost)} for name, cost in costs.items()}
+    }
+    drawing = ET.fromstring(list(page.drawings("memory", made_up))[1])
+    own, other = (float(bar.attrib["width"]) for bar in drawing.iter(f"{SVG}rect"))
+    assert other == pytest.approx(4 * own, abs=0.1)
+
+
+def test_lines_of_growth_rise_as_costs_do(page: ModuleType) -> None:
+    rows = {
+        str(size): row(raw=1.0, micropie=1 / size) | {"starlette": {"cost": spread(size**2)}}
+        for size in (1, 10, 100)
+    }
+    grown = {"title": "Things", "rows": rows, "steepest": {"raw": 0.0, "micropie": 1.0, "starlette": 2.0}}
+    drawing = ET.fromstring(page.plots.curves("Things", grown, page.NAMES))
+    rise = []
+    for line in drawing.iter(f"{SVG}polyline"):
+        first, *_, last = (float(point.partition(",")[2]) for point in line.attrib["points"].split())
+        rise.append(first - last)
+    assert rise == pytest.approx([0, rise[1], 2 * rise[1]], abs=0.3)
+    assert rise[1] > 50
+    assert "| 2.00" in page.steepness({"things": grown}).replace("     - ", "| ")
+
+
+def test_a_label_is_never_on_another(page: ModuleType) -> None:
+    placed = page.plots.apart([(100, "a"), (99, "b"), (50, "c"), (98, "d")])
+    heights = [height for height, _ in placed]
+    assert all(below - above >= 14 for below, above in itertools.pairwise(heights))
+    assert {name: height for height, name in placed}["c"] == 50
+
+
+def test_the_files_are_small() -> None:
+    results = Path(DOCS).parent / "benchmarks" / "results"
+    sizes = {
+        path.name: len(json.dumps(json.loads(path.read_text("utf-8")))) for path in results.glob("*.json")
+    }
+    assert sum(sizes.values()) < 200_000
