@@ -56,7 +56,17 @@ def _without_none(annotation: Any) -> Any:
 class Parameter:
     """One parameter of a handler: its name, where its value may come from and what it must be."""
 
-    __slots__ = ("as_sent", "convert", "default", "in_path", "kind", "many", "name", "session_only")
+    __slots__ = (
+        "any_text",
+        "as_sent",
+        "convert",
+        "default",
+        "in_path",
+        "kind",
+        "many",
+        "name",
+        "session_only",
+    )
 
     def __init__(self, name: str, annotation: Any, default: Any) -> None:
         self.name = name
@@ -73,6 +83,8 @@ class Parameter:
         self.in_path = not (self.session_only or self.many)
         #: Whether it takes the first value as it was sent.
         self.as_sent = self.convert is None and not self.many
+        #: Whether it takes any text as it was sent.
+        self.any_text = self.as_sent or annotation is str
 
     def from_path(self, segment: str) -> Any:
         """The value of a path segment.
@@ -80,7 +92,7 @@ class Parameter:
         Raises:
             HTTPError: 404, for a segment that does not convert: there is no such page.
         """
-        if self.convert is None:
+        if self.any_text or self.convert is None:
             return segment
         try:
             return self.convert(segment)
@@ -94,9 +106,16 @@ class Parameter:
             HTTPError: 400 if it is nowhere or does not convert; 401 if only the session may have it.
         """
         if not self.session_only:
-            values = request._sent(self.name)
+            query = request._query
+            if query is None:
+                query = request.query_params
+            values: list[Any] | None = query.get(self.name)
+            if not values and request._contents is not None:
+                values = request._contents.values(self.name)
             if values:
-                return values[0] if self.as_sent else self._converted(values)
+                if self.as_sent or (self.any_text and isinstance(values[0], str)):
+                    return values[0]
+                return self._converted(values)
         session = request._view
         if session is not None and self.name in session.data:
             return request.session[self.name]
@@ -185,7 +204,7 @@ class Plan:
         for parameter in self.positional:
             if used < count and parameter.in_path:
                 segment = segments[used]
-                arguments.append(segment if parameter.convert is None else parameter.from_path(segment))
+                arguments.append(segment if parameter.any_text else parameter.from_path(segment))
                 used += 1
             else:
                 arguments.append(parameter.find(request))
@@ -202,8 +221,11 @@ class Plan:
         return arguments, keywords
 
     def _bind_extra(self, extra: Parameter, request: Request, keywords: dict[str, Any]) -> None:
-        for name in request._sent_names():
-            values = request._sent(name)
+        sent: dict[str, list[Any] | None] = dict(request.query_params)
+        if request._contents is not None:
+            for name in request._contents.names():
+                sent[name] = sent.get(name) or request._contents.values(name)
+        for name, values in sent.items():
             if values and name not in self.names:
                 keywords[name] = extra._converted(values)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from .concurrency import is_ordinary, leave_when, uninterrupted
+from .contents import Contents
 from .exceptions import HTTPError, MultipartFileError, the_one
 from .headers import encode_headers
 from .middleware import HttpMiddleware, short_circuit
@@ -32,6 +32,7 @@ from .responses import (
 )
 from .routing import Handler
 from .types import ASGIApp, Message, Receive, Scope, Send
+from .uploads import MultipartForm
 from .visits import load_session, save_before_answer
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
         try:
             handler = app._http_routes.by_path.get(scope["path"])
             if handler is None or not handler.simple or _asks_for_more(app, scope):
-                result = await _respond(request, handler)
+                result = await _respond(request)
             else:
                 result = await handler.call()
                 encode = ENCODERS.get(type(result))
-                if encode is None or request._has_cookies:
+                if encode is None or request._marked:
                     result = await _examine(request, handler, result)
                 else:
                     result = encode(result)
@@ -80,7 +81,8 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
         logger.debug("the client of %s has left", request._shown_path, exc_info=True)
     finally:
         try:
-            if request._stream is not None or request._form is not None:
+            contents = request._contents
+            if request._stream is not None or (contents is not None and contents.form is not None):
                 await uninterrupted(_close(request))
         finally:
             current_request.reset(token)
@@ -101,36 +103,36 @@ def _asks_for_more(app: App, scope: Scope) -> bool:
     )
 
 
-async def _respond(request: Request, handler: Handler | None) -> Answer | Encoded | None:
+async def _respond(request: Request) -> Answer | Encoded | None:
     """The whole way to an answer: session loaded, hooks, body, handler.
-
-    Args:
-        request: The request.
-        handler: The handler that the path alone names, if it does.
 
     Returns:
         The answer; None if a mounted app has sent one.
     """
     app, scope = request._app, request.scope
+    chosen: str | None = None
+    contents: Contents | None = None
     fields = dict(scope["headers"])  # far cheaper than to look for one after the other
     if app._allowed_hosts:
         check_host(scope, app._allowed_hosts)
     if b"cookie" in fields or "session" in scope:
         await load_session(request)
     if app.middlewares or app._mounts:
-        early = await _prepare(request, fields)
+        early = await _prepare(request)
         if early is not None or request._started:
             return early
+        chosen, contents = request._route_handler, request._contents
     elif scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
-        await request._read_body(fields)
-    if handler is None or request._route_handler is not None or scope.get("root_path"):
-        handler = app._http_routes.find(request, request._route_handler)
-    if handler.direct and request._form is None:
+        contents = request._contents = Contents(scope["method"], fields, request._receive, app._limits)
+        await contents.read()
+    handler = app._http_routes.find(request, chosen)
+    form = None if contents is None else contents.form
+    if handler.direct and form is None:
         result = await handler.start(request)
     else:
-        result = await _call(request, handler)
+        result = await _call(request, handler, form)
     encode = ENCODERS.get(type(result))
-    if encode is None or request._has_cookies or request._entered:
+    if encode is None or request._marked:
         return await _examine(request, handler, result)
     return encode(result)
 
@@ -150,8 +152,8 @@ async def _failure(request: Request, error: BaseException) -> Answer | None:
 
 async def _close(request: Request) -> None:
     """Run the ``finally`` of a generator that the handler returned, and read the body no further."""
-    if request._form is not None:
-        await request._form.close()
+    if request._contents is not None and request._contents.form is not None:
+        await request._contents.form.close()
     if request._stream is not None:
         stream, request._stream = request._stream, None  # its context holds the request
         try:
@@ -160,14 +162,14 @@ async def _close(request: Request) -> None:
             logger.exception("error at the end of the stream for %s", request._shown_path)
 
 
-async def _prepare(request: Request, fields: Mapping[bytes, bytes]) -> Answer | None:
+async def _prepare(request: Request) -> Answer | None:
     """Run the hooks and read the body; an early answer of a hook, or what a mounted app sends, is the answer."""
     app = request._app
     early = await _on_headers(request)
     if early is not None:
         return early
     if find_mount(app._mounts, request) is None:
-        await request._read_body(fields)
+        await request._brought.read()
     early = await _before_hooks(request)
     if early is not None:
         return early
@@ -177,12 +179,12 @@ async def _prepare(request: Request, fields: Mapping[bytes, bytes]) -> Answer | 
     return None
 
 
-async def _call(request: Request, handler: Handler) -> Any:
+async def _call(request: Request, handler: Handler, form: MultipartForm | None) -> Any:
     """Call a handler that takes more than its arguments: a method, a thread, or a form that is still coming in."""
     if handler.allowed is not None and request.method not in handler.allowed:
         raise HTTPError(405, headers=[("Allow", ", ".join(sorted(handler.allowed)))])
-    if request._form is not None:
-        await request._form.wait_for(handler.plan.wanted(request.path_params, request))
+    if form is not None:
+        await form.wait_for(handler.plan.wanted(request.path_params, request))
     if handler.blocks:
         arguments, keywords = handler.plan.bind(request)
         result = await request._app._pool.run(partial(handler.call, *arguments, **(keywords or {})))
@@ -220,6 +222,7 @@ async def _on_headers(request: Request) -> Answer | None:
 
 async def _before_hooks(request: Request) -> Answer | None:
     request._entered = []
+    request._marked = True
     for middleware in request._app.middlewares:
         hook = middleware.before_request
         early = short_circuit(await hook(request), hook)
@@ -319,7 +322,7 @@ async def _join(request: Request, start: Message) -> bool:
 async def _send_answer(request: Request, result: Answer) -> None:
     try:
         headers, body = encode_answer(result)
-        if request._has_cookies:
+        if request._marked:
             headers += encode_headers(await save_before_answer(request))
     except Exception as error:
         result = await _error(request, error)
@@ -367,8 +370,8 @@ async def _send_stream(request: Request, result: Answer) -> None:
 
 
 async def _client_left(request: Request) -> None:
-    if request._form is not None:
-        await request._form.ended()
+    if request._contents is not None and request._contents.form is not None:
+        await request._contents.form.ended()
     while not request._gone:
         request._gone = (await request._receive())["type"] == "http.disconnect"
 

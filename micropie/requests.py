@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from urllib.parse import quote
 
-from .bodies import (
-    Body,
-    Limits,
-    begin,
-    check_length,
-    has_body,
-    is_json,
-    is_small,
-    media_type,
-    parse_form,
-    parse_json,
-    parse_pairs,
-)
+from .bodies import Body, parse_pairs
+from .contents import NOTHING, Contents
 from .exceptions import HTTPError
 from .headers import SameSite, cookie_header, decode_headers, format_cookie, parse_cookies
 from .origins import is_local
 from .sessions import SessionView
-from .types import ASGIApp, Message, Receive, Scope, Send
-from .uploads import MultipartForm
+from .types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from .app import App
@@ -38,9 +26,6 @@ T = TypeVar("T")
 
 #: Where a scope holds the session of an outer MicroPie app, beside the plain dict that any app can use.
 SESSION_KEY = "micropie.session"
-
-#: What stands for a body that is no JSON: JSON has a None of its own.
-_NOTHING = object()
 
 #: The request that this task, or this thread of a sync handler, works on.
 current_request: ContextVar[Request] = ContextVar("current_request")
@@ -76,33 +61,29 @@ class Request:
         "__dict__",
         "__weakref__",
         "_app",
-        "_arrived",
-        "_entered",
-        "_fields",
-        "_files",
-        "_form",
-        "_has_cookies",
-        "_json",
-        "_opened",
+        "_contents",
+        "_marked",
         "_query",
         "_receive",
-        "_route_handler",
         "_sealed",
         "_segments",
         "_send",
-        "_started",
         "_stream",
         "_view",
-        "_ws_route_handler",
         "scope",
     )
 
-    # A middleware may choose a whole other app.
+    # A middleware may choose the handler, by name, or a whole other app.
+    _route_handler: str | None = None
+    _ws_route_handler: str | None = None
     _subapp: ASGIApp | None = None
     _subapp_path: str = "/"
     _subapp_mount_path: str = ""
 
-    # Whether the client has left while a stream was sent.
+    # The middlewares whose before hook returned None, and whose after hook is still to run.
+    _entered: list[Any] | None = None
+    # Whether its answer has begun, and whether the client has left while a stream was sent.
+    _started = False
     _gone = False
 
     def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,28 +92,16 @@ class Request:
         self._send = send
         #: The ASGI scope, as the server gave it.
         self.scope: Scope = scope
+        # None until somebody looks, or something is there: path segments, query string, body, session, stream.
         self._segments: list[str] | None = None
-        # A middleware may choose the handler, by name.
-        self._route_handler: str | None = None
-        self._ws_route_handler: str | None = None
-        # What was sent: None, or nothing, until somebody looks or the body has brought it.
         self._query: dict[str, list[str]] | None = None
-        self._fields: dict[str, list[str]] | None = None
-        self._files: dict[str, dict[str, Any]] | None = None
-        self._form: MultipartForm | None = None
-        # The first message of the body, or what to await for it; and the body, once somebody asks for it.
-        self._arrived: dict[str, Any] | Awaitable[Message] | None = None
-        self._opened: Body | None = None
-        self._json: Any = _NOTHING
-        # None until there is a session cookie, or somebody looks at the session.
+        self._contents: Contents | None = None
         self._view: SessionView | None = None
-        # Whether the answer may have to carry a cookie, and whether it is too late to tell the client of a session.
-        self._has_cookies = self._sealed = False
-        # How far the answer is: the middlewares whose before hook returned None, and whose after hook is still
-        # to run; the stream that it is; whether it has begun.
-        self._entered: list[Any] | None = None
         self._stream: Stream | None = None
-        self._started = False
+        # Whether the answer is more than what the handler returns: there are hooks, or cookies to send.
+        self._marked = False
+        # Whether it is too late to tell the client of a session.
+        self._sealed = False
 
     @property
     def path_params(self) -> list[str]:
@@ -165,24 +134,26 @@ class Request:
     @property
     def body_params(self) -> dict[str, list[str]]:
         """The fields of a form: every value of each name."""
-        if self._fields is None:
-            self._fields = {}
-        return self._fields
+        contents = self._brought
+        if contents.fields is None:
+            contents.fields = {}
+        return contents.fields
 
     @body_params.setter
     def body_params(self, fields: dict[str, list[str]]) -> None:
-        self._fields = fields
+        self._brought.fields = fields
 
     @property
     def get_json(self) -> Any:
         """The value of a JSON body; an empty dict if there is none."""
-        if self._json is _NOTHING:
-            self._json = {}
-        return self._json
+        contents = self._brought
+        if contents.json is NOTHING:
+            contents.json = {}
+        return contents.json
 
     @get_json.setter
     def get_json(self, value: Any) -> None:
-        self._json = value
+        self._brought.json = value
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:
@@ -191,13 +162,14 @@ class Request:
         Each is a dict with ``filename``, ``content_type`` and ``content``, a bounded :class:`asyncio.Queue`
         of ``bytes`` that ends with None.
         """
-        if self._files is None:
-            self._files = {}
-        return self._files
+        contents = self._brought
+        if contents.files is None:
+            contents.files = {}
+        return contents.files
 
     @files.setter
     def files(self, files: dict[str, dict[str, Any]]) -> None:
-        self._files = files
+        self._brought.files = files
 
     @lazy
     def headers(self) -> dict[str, str]:
@@ -226,14 +198,15 @@ class Request:
         return parse_cookies(cookie_header(self.scope))
 
     @property
-    def _body(self) -> Body:
-        if self._opened is None:
+    def _brought(self) -> Contents:
+        if self._contents is None:
             fields = dict(self.scope["headers"])
-            length, expected = fields.get(b"content-length"), has_body(self.method, fields)
-            self._opened = Body(
-                self._receive, self._app._limits, length, first=self._arrived, expected=expected
-            )
-        return self._opened
+            self._contents = Contents(self.method, fields, self._receive, self._app._limits)
+        return self._contents
+
+    @property
+    def _body(self) -> Body:
+        return self._brought.body
 
     @lazy
     def _new_cookies(self) -> list[str]:
@@ -242,7 +215,7 @@ class Request:
     @property
     def _session(self) -> SessionView:
         if self._view is None:
-            self._has_cookies = True
+            self._marked = True
             self._view = SessionView(self._app, self.scope)
             self._view.sealed = self._sealed
         return self._view
@@ -358,7 +331,7 @@ class Request:
             ValueError: If a part has characters that a cookie cannot hold.
         """
         secure = not is_local(self.scope) if secure is None else secure
-        self._has_cookies = True
+        self._marked = True
         self._new_cookies.append(
             format_cookie(
                 name,
@@ -382,72 +355,6 @@ class Request:
             domain: The domain with which it was set; None if there was none.
         """
         self.set_cookie(name, "", max_age=0, path=path, domain=domain)
-
-    # --- the body -------------------------------------------------------------------------------------
-
-    async def _read_body(self, fields: Mapping[bytes, bytes]) -> None:
-        """Read a body that the media type says how to read; a multipart form is read while it comes in.
-
-        Args:
-            fields: The header fields.
-        """
-        if self.scope["method"] in ("GET", "HEAD") and not has_body(self.method, fields):
-            return
-        limits = self._app._limits
-        # What is longer is no media type, and would fill the cache.
-        kind, parameters = media_type(fields.get(b"content-type", b"")[:1024])
-        if kind == "application/x-www-form-urlencoded":
-            data = self._at_once(fields.get(b"content-length"), limits)
-            if data is None:
-                data = await self._body.read()
-            self._fields = (
-                parse_pairs(data.decode()) if is_small(data, limits) else await parse_form(data, limits)
-            )
-        elif is_json(kind):
-            data = self._at_once(fields.get(b"content-length"), limits)
-            self._json = parse_json(await self._body.read() if data is None else data, limits)
-        elif kind == "multipart/form-data":
-            self._form = MultipartForm(self._body, parameters, limits)
-            self._fields, self._files = self._form.fields, self._form.files
-
-    def _at_once(self, length: bytes | None, limits: Limits) -> bytes | None:
-        """The whole body if it is there already, in one message, as most are; a :class:`Body` reads the others.
-
-        Args:
-            length: Its ``Content-Length``.
-            limits: What it may cost.
-
-        Raises:
-            HTTPError: As :func:`check_length`.
-        """
-        if self._opened is not None:  # a hook has asked for it
-            return None
-        check_length(length, limits.body)
-        self._arrived = first = begin(self._receive)
-        if isinstance(first, dict) and first["type"] == "http.request" and not first.get("more_body"):
-            data: bytes = first.get("body", b"")
-            if limits.body is None or len(data) <= limits.body:
-                return data
-        return None
-
-    def _sent(self, name: str) -> list[Any] | None:
-        """Every value that was sent under a name: in the query string, else in the body."""
-        query = self._query
-        if query is None:
-            query = self.query_params
-        values: list[Any] | None = query.get(name)
-        if not values and self._fields is not None:
-            values = self._fields.get(name)
-        if values:
-            return values
-        if isinstance(self._json, dict) and name in self._json:
-            return [self._json[name]]
-        uploads = None if self._form is None else self._form.all_files.get(name)
-        return uploads or (None if self._files is None or name not in self._files else [self._files[name]])
-
-    def _sent_names(self) -> list[str]:
-        keys = self._json if isinstance(self._json, dict) else ()
-        return [*self.query_params, *(self._fields or ()), *keys, *(self._files or ())]
 
 
 class WebSocketRequest(Request):

@@ -182,7 +182,12 @@ class Routes:
             HTTPError: 404 if there is none.
             LookupError: If there is none with the chosen name.
         """
-        segments = split_path(request.scope)
+        scope = request.scope
+        if chosen is None and not scope.get("root_path"):
+            handler = self.by_path.get(scope["path"])
+            if handler is not None:
+                return handler
+        segments = split_path(scope)
         if chosen is not None:
             request._segments = request._segments or segments[1:]
             return self._chosen.get(chosen) or self._choose(chosen)

@@ -22,7 +22,7 @@ async def load_session(request: Request) -> None:
     """Load the session if the client sent its cookie; an outer app's session is shared."""
     scope = request.scope
     if SESSION_KEY in scope:
-        request._view, request._has_cookies = scope[SESSION_KEY], True
+        request._view, request._marked = scope[SESSION_KEY], True
     elif "session" in scope:
         request._session.share(scope["session"])
     else:

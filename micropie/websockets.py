@@ -76,7 +76,7 @@ class WebSocket(Wire):
             check_subprotocol(subprotocol, self.subprotocols)
         fields = handshake_headers(headers) if headers else []
         limit = self._limit if max_message_size is None else checked_size(max_message_size)
-        if self._request._has_cookies or session_id is not None:
+        if self._request._marked or session_id is not None:
             cookies = await save_before_accept(self._request, session_id)
             self._expect(CONNECTING)  # another task may have been faster
             fields += encode_headers(cookies)

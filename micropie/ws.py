@@ -41,9 +41,7 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     token = current_request.set(request)
     try:
         if not _needs_more(app, scope) or await _prepare(request, ws):
-            handler = app._websocket_routes.by_path.get(scope["path"])
-            if handler is None or request._ws_route_handler is not None or scope.get("root_path"):
-                handler = app._websocket_routes.find(request, request._ws_route_handler)
+            handler = app._websocket_routes.find(request, request._ws_route_handler)
             if handler.simple and not request._segments:
                 await handler.call(ws)
             else:
@@ -51,9 +49,11 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
             if ws._state is CONNECTING:
                 logger.warning("%s returned without accept(), so the handshake is refused", handler.name)
     except BaseException as error:
-        await _conclude(request, ws, error)
+        # Most handlers end with a ConnectionClosed, and leave nothing to do.
+        if not isinstance(error, ConnectionClosed) or _is_unfinished(request, ws):
+            await _conclude(request, ws, error)
     else:
-        if ws._state is not CLOSED or ws._closing or request._entered or request._view is not None:
+        if _is_unfinished(request, ws):
             await _conclude(request, ws, None)
     finally:
         if ws._state is not CLOSED:
@@ -62,6 +62,11 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
         current_request.reset(token)
         if ws._ahead is not None:
             await ws._release()
+
+
+def _is_unfinished(request: WebSocketRequest, ws: WebSocket) -> bool:
+    """Whether there is something to close, to run or to save at the end."""
+    return ws._state is not CLOSED or ws._closing or request._marked
 
 
 async def _conclude(request: WebSocketRequest, ws: WebSocket, error: BaseException | None) -> None:
@@ -114,6 +119,7 @@ async def _prepare(request: WebSocketRequest, ws: WebSocket) -> bool:
 
 async def _refused_by_hook(request: WebSocketRequest, ws: WebSocket) -> bool:
     request._entered = []
+    request._marked = True
     for middleware in request._app.ws_middlewares:
         hook = middleware.before_websocket
         refusal = short_circuit(await hook(request), hook)

@@ -1,0 +1,131 @@
+"""What a request brings in its body, as its media type says: the fields of a form, JSON, files, or bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from .bodies import (
+    Body,
+    Limits,
+    begin,
+    check_length,
+    has_body,
+    is_json,
+    is_small,
+    media_type,
+    parse_form,
+    parse_json,
+    parse_pairs,
+)
+from .types import Message, Receive
+from .uploads import MultipartForm
+
+#: What stands for a body that is no JSON: JSON has a None of its own.
+NOTHING = object()
+
+
+class Contents:
+    """The contents of one request, as far as they have been read.
+
+    Args:
+        method: The HTTP method.
+        fields: The header fields.
+        receive: The server's ``receive``.
+        limits: What the body may cost.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_body",
+        "_expected",
+        "_headers",
+        "_limits",
+        "_receive",
+        "fields",
+        "files",
+        "form",
+        "json",
+    )
+
+    def __init__(self, method: str, fields: Mapping[bytes, bytes], receive: Receive, limits: Limits) -> None:
+        self._expected = method == "POST" or has_body(method, fields)
+        self._headers = fields
+        self._receive = receive
+        self._limits = limits
+        # The first message of the body, or what to await for it; and the body, once somebody asks for it.
+        self._arrived: dict[str, Any] | Awaitable[Message] | None = None
+        self._body: Body | None = None
+        #: Each is None, or nothing, until it is read, or somebody looks or sets it.
+        self.fields: dict[str, list[str]] | None = None
+        self.files: dict[str, dict[str, Any]] | None = None
+        self.form: MultipartForm | None = None
+        self.json: Any = NOTHING
+
+    @property
+    def body(self) -> Body:
+        """The body as bytes."""
+        if self._body is None:
+            self._body = Body(
+                self._receive,
+                self._limits,
+                self._headers.get(b"content-length"),
+                first=self._arrived,
+                expected=self._expected,
+            )
+        return self._body
+
+    async def read(self) -> None:
+        """Read what the media type says how to read; a multipart form is read while it comes in.
+
+        Raises:
+            HTTPError: 400, 408 or 413, for a body that is wrong, too slow or too large.
+        """
+        if not self._expected:
+            return
+        # What is longer is no media type, and would fill the cache.
+        kind, parameters = media_type(self._headers.get(b"content-type", b"")[:1024])
+        if kind == "application/x-www-form-urlencoded":
+            data = self._at_once()
+            if data is None:
+                data = await self.body.read()
+            small = is_small(data, self._limits)
+            self.fields = parse_pairs(data.decode()) if small else await parse_form(data, self._limits)
+        elif is_json(kind):
+            data = self._at_once()
+            self.json = parse_json(await self.body.read() if data is None else data, self._limits)
+        elif kind == "multipart/form-data":
+            self.form = MultipartForm(self.body, parameters, self._limits)
+            self.fields, self.files = self.form.fields, self.form.files
+
+    def _at_once(self) -> bytes | None:
+        """The whole body if it is there already, in one message, as most are; a :class:`Body` reads the others.
+
+        Raises:
+            HTTPError: As :func:`check_length`.
+        """
+        if self._body is not None:  # a hook has asked for it
+            return None
+        limit = self._limits.body
+        check_length(self._headers.get(b"content-length"), limit)
+        self._arrived = first = begin(self._receive)
+        if isinstance(first, dict) and first["type"] == "http.request" and not first.get("more_body"):
+            data: bytes = first.get("body", b"")
+            if limit is None or len(data) <= limit:
+                return data
+        return None
+
+    def values(self, name: str) -> list[Any] | None:
+        """Every value that came under a name; None if there is none."""
+        values: list[Any] | None = None if self.fields is None else self.fields.get(name)
+        if values:
+            return values
+        if isinstance(self.json, dict) and name in self.json:
+            return [self.json[name]]
+        uploads = None if self.form is None else self.form.all_files.get(name)
+        return uploads or ([self.files[name]] if self.files and name in self.files else None)
+
+    def names(self) -> list[str]:
+        """The names under which something came."""
+        keys = self.json if isinstance(self.json, dict) else ()
+        return [*(self.fields or ()), *keys, *(self.files or ())]
