@@ -75,14 +75,17 @@ class Contents:
             )
         return self._body
 
-    async def read(self) -> None:
-        """Read what the media type says how to read; a multipart form is read while it comes in.
+    async def read(self) -> MultipartForm | None:
+        """Read what the media type says how to read.
+
+        Returns:
+            A multipart form, which is read while it comes in; None for all else.
 
         Raises:
             HTTPError: 400, 408 or 413, for a body that is wrong, too slow or too large.
         """
         if not self._expected:
-            return
+            return None
         # What is longer is no media type, and would fill the cache.
         kind, parameters = media_type(self._headers.get(b"content-type", b"")[:1024])
         if kind == "application/x-www-form-urlencoded":
@@ -97,6 +100,7 @@ class Contents:
         elif kind == "multipart/form-data":
             self.form = MultipartForm(self.body, parameters, self._limits)
             self.fields, self.files = self.form.fields, self.form.files
+        return self.form
 
     def _at_once(self) -> bytes | None:
         """The whole body if it is there already, in one message, as most are; a :class:`Body` reads the others.

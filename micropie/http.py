@@ -32,7 +32,6 @@ from .responses import (
 )
 from .routing import Handler
 from .types import ASGIApp, Message, Receive, Scope, Send
-from .uploads import MultipartForm
 from .visits import load_session, save_before_answer
 
 if TYPE_CHECKING:
@@ -74,15 +73,15 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
         if isinstance(result, Answer):
             await _send_answer(request, await _after_hooks(request, result))
         elif result is not None:
-            headers, body = result
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+            await send({"type": "http.response.start", "status": 200, "headers": result[0]})
+            await send(
+                {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else result[1]}
+            )
     except OSError:  # a handler's own is answered, so this is send()'s word for "the client left"
         logger.debug("the client of %s has left", request._shown_path, exc_info=True)
     finally:
         try:
-            contents = request._contents
-            if request._stream is not None or (contents is not None and contents.form is not None):
+            if request._stream is not None or request._form is not None:
                 await uninterrupted(_close(request))
         finally:
             current_request.reset(token)
@@ -111,7 +110,6 @@ async def _respond(request: Request) -> Answer | Encoded | None:
     """
     app, scope = request._app, request.scope
     chosen: str | None = None
-    contents: Contents | None = None
     fields = dict(scope["headers"])  # far cheaper than to look for one after the other
     if app._allowed_hosts:
         check_host(scope, app._allowed_hosts)
@@ -121,16 +119,15 @@ async def _respond(request: Request) -> Answer | Encoded | None:
         early = await _prepare(request)
         if early is not None or request._started:
             return early
-        chosen, contents = request._route_handler, request._contents
+        chosen = request._route_handler
     elif scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
-        contents = request._contents = Contents(scope["method"], fields, request._receive, app._limits)
-        await contents.read()
+        request._contents = Contents(scope["method"], fields, request._receive, app._limits)
+        request._form = await request._contents.read()
     handler = app._http_routes.find(request, chosen)
-    form = None if contents is None else contents.form
-    if handler.direct and form is None:
+    if handler.direct and request._form is None:
         result = await handler.start(request)
     else:
-        result = await _call(request, handler, form)
+        result = await _call(request, handler)
     encode = ENCODERS.get(type(result))
     if encode is None or request._marked:
         return await _examine(request, handler, result)
@@ -152,8 +149,8 @@ async def _failure(request: Request, error: BaseException) -> Answer | None:
 
 async def _close(request: Request) -> None:
     """Run the ``finally`` of a generator that the handler returned, and read the body no further."""
-    if request._contents is not None and request._contents.form is not None:
-        await request._contents.form.close()
+    if request._form is not None:
+        await request._form.close()
     if request._stream is not None:
         stream, request._stream = request._stream, None  # its context holds the request
         try:
@@ -169,7 +166,7 @@ async def _prepare(request: Request) -> Answer | None:
     if early is not None:
         return early
     if find_mount(app._mounts, request) is None:
-        await request._brought.read()
+        request._form = await request._brought.read()
     early = await _before_hooks(request)
     if early is not None:
         return early
@@ -179,12 +176,12 @@ async def _prepare(request: Request) -> Answer | None:
     return None
 
 
-async def _call(request: Request, handler: Handler, form: MultipartForm | None) -> Any:
+async def _call(request: Request, handler: Handler) -> Any:
     """Call a handler that takes more than its arguments: a method, a thread, or a form that is still coming in."""
     if handler.allowed is not None and request.method not in handler.allowed:
         raise HTTPError(405, headers=[("Allow", ", ".join(sorted(handler.allowed)))])
-    if form is not None:
-        await form.wait_for(handler.plan.wanted(request.path_params, request))
+    if request._form is not None:
+        await request._form.wait_for(handler.plan.wanted(request.path_params, request))
     if handler.blocks:
         arguments, keywords = handler.plan.bind(request)
         result = await request._app._pool.run(partial(handler.call, *arguments, **(keywords or {})))
@@ -370,8 +367,8 @@ async def _send_stream(request: Request, result: Answer) -> None:
 
 
 async def _client_left(request: Request) -> None:
-    if request._contents is not None and request._contents.form is not None:
-        await request._contents.form.ended()
+    if request._form is not None:
+        await request._form.ended()
     while not request._gone:
         request._gone = (await request._receive())["type"] == "http.disconnect"
 

@@ -19,6 +19,7 @@ from .types import ASGIApp, Receive, Scope, Send
 if TYPE_CHECKING:
     from .app import App
     from .responses import Stream
+    from .uploads import MultipartForm
 
 __all__ = ["Request", "WebSocketRequest", "current_request"]
 
@@ -62,6 +63,7 @@ class Request:
         "__weakref__",
         "_app",
         "_contents",
+        "_form",
         "_marked",
         "_query",
         "_receive",
@@ -92,10 +94,12 @@ class Request:
         self._send = send
         #: The ASGI scope, as the server gave it.
         self.scope: Scope = scope
-        # None until somebody looks, or something is there: path segments, query string, body, session, stream.
+        # None until somebody looks, or something is there: path segments, query string, body, a form in it
+        # that is still coming in, session, stream.
         self._segments: list[str] | None = None
         self._query: dict[str, list[str]] | None = None
         self._contents: Contents | None = None
+        self._form: MultipartForm | None = None
         self._view: SessionView | None = None
         self._stream: Stream | None = None
         # Whether the answer is more than what the handler returns: there are hooks, or cookies to send.

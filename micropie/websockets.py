@@ -86,7 +86,9 @@ class WebSocket(Wire):
         self.accepted = True
         self._request._app._open_websockets.add(self)
         try:
-            await self._to_client({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
+            await self._request._send(
+                {"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields}
+            )
         except asyncio.CancelledError:
             self._over(1006)  # nobody knows whether it was sent, so nothing more may be
             raise

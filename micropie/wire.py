@@ -68,7 +68,6 @@ class Wire:
         "_close_reason",
         "_closing",
         "_ended",
-        "_from_client",
         "_limit",
         "_pending",
         "_receive",
@@ -77,7 +76,6 @@ class Wire:
         "_short",
         "_state",
         "_taken",
-        "_to_client",
         "accepted",
         "close_code",
     )
@@ -88,8 +86,6 @@ class Wire:
 
     def __init__(self, request: WebSocketRequest) -> None:
         self._request = request
-        self._from_client = request._receive
-        self._to_client = request._send
         self._limit = request._app._message_limit
         #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
         self.accepted: bool = False
@@ -113,7 +109,7 @@ class Wire:
 
     def _open(self) -> None:
         self._state = OPEN
-        self._receive, self._send = self._from_client, self._to_client
+        self._receive, self._send = self._request._receive, self._request._send
         # UTF-8 has one to four bytes per character.
         self._short = sys.maxsize if self._limit is None else self._limit // 4
 
@@ -263,7 +259,7 @@ class Wire:
 
     def _register_readers(self) -> None:
         """Know at any time which task receives: for granian, which sends nothing while a ``receive()`` waits."""
-        receive = self._from_client
+        receive = self._request._receive
 
         async def registered() -> Message:
             self._reader = this_task()
@@ -272,7 +268,7 @@ class Wire:
             finally:
                 self._reader = None
 
-        self._from_client = registered
+        self._request._receive = registered
 
     def _wake_reader(self) -> None:
         """Have a reader that waits for the server see that it is over.
@@ -391,7 +387,7 @@ class Wire:
             await self._release()
         try:
             for message in messages:
-                await self._to_client(message)
+                await self._request._send(message)
         except Exception as error:
             # That the client was faster does not matter.  But Daphne refuses, by a bare Exception, the
             # codes 1001 to 1014, which its library keeps for itself: better 1000 than no end.
@@ -431,12 +427,12 @@ class Wire:
                 self._left(message)
 
     async def _receive_one(self) -> Message:
-        return await self._from_client()
+        return await self._request._receive()
 
     async def _receive_beside_run(self) -> Message:
         """The server's ``receive`` while run() runs, and after it."""
         try:
-            return await (self._from_client() if self._ahead is None else self._take(self._ahead))
+            return await (self._request._receive() if self._ahead is None else self._take(self._ahead))
         finally:
             if self._taken is not None:
                 self._taken.set()

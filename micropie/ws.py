@@ -175,7 +175,7 @@ async def _pass_on(request: WebSocketRequest, ws: WebSocket, child: ASGIApp, sco
 
     async def receive() -> Message:
         nonlocal stands
-        message = first.pop() if first else await ws._from_client()
+        message = first.pop() if first else await request._receive()
         if message["type"] == "websocket.disconnect":
             stands = "over"
         return message
@@ -184,14 +184,14 @@ async def _pass_on(request: WebSocketRequest, ws: WebSocket, child: ASGIApp, sco
         nonlocal stands
         if message["type"] == "websocket.http.response.start":
             stands = "over"  # which it is should this fail
-            await ws._to_client(message)
+            await request._send(message)
             stands = "refusing"
             return
         if message["type"] not in ("websocket.accept", "websocket.send"):
             stands = "refusing" if message.get("more_body") else "over"
         elif not stands:
             stands = "open"
-        await ws._to_client(message)
+        await request._send(message)
 
     try:
         await child(scope, receive, send)
