@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from websockets.sync.client import connect
 from micropie import App, WebSocket
 from micropie.loading import AppNotFound
 from micropie.testing.server import LiveServer, LiveServerFactory
+from tests.serving import PATIENCE
 
 own_logger = logging.getLogger("bakery")
 
@@ -27,7 +31,7 @@ class Bakery(App):
         self.life: list[str] = []
         self.startup_handlers.append(lambda: self.life.append("up"))
         self.shutdown_handlers.append(lambda: self.life.append("down"))
-        self.left = asyncio.Event()
+        self.hanging = threading.Event()
 
     async def index(self) -> str:
         return f"up {self.life.count('up')} times"
@@ -51,6 +55,7 @@ class Bakery(App):
             own_logger.warning("the stream has ended")
 
     async def hang(self) -> None:
+        self.hanging.set()
         await asyncio.Event().wait()
 
     async def ws_echo(self, ws: WebSocket) -> None:
@@ -157,12 +162,46 @@ def test_a_stream_ends_with_the_server(live_server: LiveServerFactory) -> None:
 
 
 def test_a_handler_that_goes_on_is_cancelled_and_that_is_an_error(live_server: LiveServerFactory) -> None:
-    server = live_server(Bakery(), timeout_graceful_shutdown=0)
-    with connect(f"{server.ws_url}/echo"), httpx.Client() as client, pytest.raises(httpx.TimeoutException):
-        client.get(f"{server.url}/hang", timeout=0.05)
-    server.stop()
+    app = Bakery()
+    server = live_server(app, timeout_graceful_shutdown=0)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert app.hanging.wait(PATIENCE)
+        server.stop()
     server.expect_error("Cancel 1 running task(s)")
     server.expect_error("in hang\n")
+
+
+def test_what_hangs_at_the_start_or_at_the_end_is_told(
+    live_server: LiveServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event lets go of the handlers, so that no thread outlives the test by much."""
+    released = threading.Event()
+    app, other = App(), App()
+    app.startup_handlers.append(lambda: asyncio.to_thread(released.wait))
+    other.shutdown_handlers.append(lambda: asyncio.to_thread(released.wait))
+    factory = LiveServerFactory()
+    server = factory(other)
+    monkeypatch.setattr("micropie.testing.server.PATIENCE", 0.05)
+    try:
+        with pytest.raises(TimeoutError, match="a startup handler hangs"):
+            live_server(app)
+        with pytest.raises(ExceptionGroup, match="live servers did not stop") as failed:
+            factory.close()
+        assert [str(error) for error in failed.value.exceptions] == [
+            "the server has not stopped for 0.05 s: a handler hangs"
+        ]
+    finally:
+        released.set()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(server.url)
+
+
+def test_without_uvicorn_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "micropie.testing.server")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ImportError, match="extra 'testing'"):
+        import micropie.testing.server  # noqa: F401  # The import is the test.
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_what_cannot_come_any_more_is_not_waited_for(expectation: Any, words: st
     assert str(failed.value).endswith(words + TRANSCRIPT)
 
 
-def test_what_comes_while_it_waits() -> None:
+def test_what_comes_while_it_waits(record_websockets: Any) -> None:
     page: Any = Page(document("d"), made("d 1"), opened(), sent("a"), received("b"), closed("d 1", 1000))
     recorder = record_websockets(page)
     assert str(recorder) == "The page has opened no WebSocket."

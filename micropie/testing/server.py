@@ -295,7 +295,8 @@ class _Uvicorn(uvicorn.Server):
 
     def stop(self) -> None:
         self.should_exit = True
-        if self._thread is not None:
+        # A startup that hangs goes on doing so.
+        if self._thread is not None and self._settled.is_set():
             self._thread.join(PATIENCE)
             if self._thread.is_alive():
                 raise TimeoutError(f"the server has not stopped for {PATIENCE:g} s: a handler hangs")
