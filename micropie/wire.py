@@ -299,7 +299,7 @@ class Wire:
         Raises:
             Exception: As :meth:`send`.
         """
-        if not isinstance(data, str):
+        if type(data) is not str and not isinstance(data, str):
             raise TypeError(f"a text message is a str, not {type(data).__name__}")
         if not data.isascii():
             data.encode()  # a lone surrogate is the caller's mistake, and no lost connection
@@ -318,8 +318,8 @@ class Wire:
         Raises:
             Exception: As :meth:`send`.
         """
-        if not isinstance(data, bytes):
-            if not isinstance(data, (bytearray, memoryview)):
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"a binary message is bytes, not {type(data).__name__}")
             data = bytes(data)
         send = self._send
