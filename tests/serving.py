@@ -103,6 +103,11 @@ class Server:
         if "granian" in self._command:
             self._knock()
 
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the process and return its exit status. The socket stays open: clients now wait in its backlog."""
         self.tell_to_stop(how)

@@ -1,4 +1,8 @@
-"""An innocent client: what an echo takes on the server under attack, and at the same time on one that is left alone."""
+"""An innocent client: what an echo takes on the server under attack, and at the same time on one that is left alone.
+
+Time in which a server could go on, and others had the processor, is not its own, so it does not count: a server that
+works is put behind by a busy machine, and one that is left alone is not.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
@@ -91,7 +96,17 @@ class Innocent:
 
 
 def _round_trip(client: Client) -> float:
-    began = perf_counter()
+    began, waited = perf_counter(), _waited(client.server)
     client.send("are you there?")
     assert client.receive() == "are you there?"
-    return perf_counter() - began
+    waited = _waited(client.server) - waited
+    return max(perf_counter() - began - waited, 0)
+
+
+def _waited(server: Server) -> float:
+    """For how many seconds a server's main thread has waited for a processor; 0 where that is not counted."""
+    try:
+        _, nanoseconds, _ = Path(f"/proc/{server.pid}/schedstat").read_text("ascii").split()
+    except FileNotFoundError:
+        return 0
+    return int(nanoseconds) / 1e9
