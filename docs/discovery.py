@@ -20,7 +20,8 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-LONGEST = 160  # Characters of a description. Search engines cut off what is longer.
+# Characters of a description: search engines cut off what is longer, and a shorter one says too little.
+LONGEST, SHORTEST = 160, 40
 
 # The pages that Sphinx makes by itself.
 DESCRIPTIONS = {
@@ -38,7 +39,8 @@ def describe(env: BuildEnvironment, page: str, doctree: nodes.document) -> str:
     """Return what the page says of itself."""
     text = env.metadata[page].get("description") or first_paragraph(doctree)
     sentences = re.match(rf".{{1,{LONGEST - 1}}}[.?!](?= |$)", text)
-    return sentences[0] if sentences else shorten(text, LONGEST, placeholder=" …")
+    found = sentences[0] if sentences else ""
+    return found if len(found) >= SHORTEST or found == text else shorten(text, LONGEST, placeholder=" …")
 
 
 def first_paragraph(doctree: nodes.document) -> str:

@@ -301,7 +301,7 @@ class RecordedWebSocket(_Recorded):
         self._recorder._wait(_talk(self, "sent", messages), timeout)
 
     def expect_received(self, *messages: Expected, timeout: float | None = None) -> None:
-        """The same for what the server sent."""
+        """As :meth:`expect_sent`, for what the server has sent."""
         __tracebackhide__ = True
         self._recorder._wait(_talk(self, "received", messages), timeout)
 

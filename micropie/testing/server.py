@@ -249,7 +249,7 @@ class LiveServerFactory:
     def __call__(
         self, app: ASGIApp | str | Path, *, allow_errors: bool = False, **options: Any
     ) -> LiveServer:
-        """Start a server; it takes and raises what :class:`LiveServer` and its ``start()`` do."""
+        """As :class:`LiveServer`, with its ``start()`` called already."""
         server = LiveServer(app, folders=self._folders, allow_errors=allow_errors, **options)
         try:
             server.start()
