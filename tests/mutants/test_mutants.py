@@ -31,12 +31,13 @@ SUITES = [
 RUN = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import micropie, pytest
-assert micropie.__file__.startswith(sys.argv[1])
+import pytest
 
 class Unshrunk:
     def pytest_configure(self):
+        import micropie
         from hypothesis import Phase, settings
+        assert micropie.__file__.startswith(sys.argv[1])
         settings.register_profile("unshrunk", phases=[Phase.generate], report_multiple_bugs=False)
         settings.load_profile("unshrunk")
 
