@@ -87,9 +87,13 @@ class Visitor:
         """Say that the page will log an error with ``text`` in it; its absence fails the test as well."""
         self._expected.append(text)
 
-    def leave(self) -> None:
-        """Close the page and fail if anything went wrong on it."""
+    def close(self) -> None:
+        """Close all pages of this user."""
         self._context.close()
+
+    def leave(self) -> None:
+        """Close all pages and fail if anything went wrong on them."""
+        self.close()
         unexpected = [error for error in self.errors if not any(text in error for text in self._expected)]
         assert not unexpected, f"the page had errors: {unexpected}"
         unseen = [text for text in self._expected if not any(text in error for error in self.errors)]

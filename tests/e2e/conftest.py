@@ -115,8 +115,13 @@ def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visitor]]:
-    """Return a function that opens an address as a new user. When the test ends, no page may have had an error."""
+def visit(
+    browser: Browser, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Visitor]]:
+    """Return a function that opens an address as a new user. When the test ends, no page may have had an error.
+
+    The pages are closed before a server gives up its address: one that comes back by itself would find no door there.
+    """
     packages = request.getfixturevalue("npm_packages") if "npm_packages" in request.fixturenames else None
     visitors: list[Visitor] = []
 
@@ -126,6 +131,13 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
         visitor.page.goto(url)
         return visitor
 
+    def close(server: Server) -> None:
+        for visitor in visitors:
+            visitor.close()
+        close_server(server)
+
+    close_server = Server.close
+    monkeypatch.setattr(Server, "close", close)
     yield visit
     for visitor in visitors:
         visitor.leave()

@@ -85,7 +85,7 @@ def test_mistakes(run_example: RunExample, visit: Visit) -> None:
             expect(entries.first).to_contain_text(words)
         page.get_by_label("Pie", exact=True).evaluate("(field) => { field.removeAttribute('maxlength'); }")
         order(page, "<b>" + "x" * 38, "small", "2026-12-24")
-        expect(page.get_by_role("alert")).to_contain_text("A pie has a name of 1 to 40 characters")
+        expect(page.get_by_role("alert")).to_contain_text("A pie has 1 to 40 characters")
         expect_book(page)
         order(page, "<b>" + "x" * 37, "small", "2026-12-24")
         expect_book(page, "<b>" + "x" * 37)  # Somebody's text is text.

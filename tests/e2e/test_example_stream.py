@@ -44,7 +44,6 @@ def test_stream(run_example: RunExample, visit: Visit, show: Show) -> None:
 
         bob.page.close()
         expect(page.locator("#events li").last).to_have_text("A tab left; now 1.")
-        page.close()
 
 
 def test_a_story_to_its_end(run_example: RunExample, visit: Visit) -> None:
@@ -57,7 +56,6 @@ def test_a_story_to_its_end(run_example: RunExample, visit: Visit) -> None:
         expect(page.locator("#end")).to_have_text("The end.")
         assert (page.locator("#story").text_content() or "").split() == whole
         expect_events(page, "A tab listens; now 1.", "A story was told to its end.")
-        page.close()
 
 
 def test_stream_comes_back(run_example: RunExample, visit: Visit) -> None:
@@ -77,7 +75,6 @@ def test_stream_comes_back(run_example: RunExample, visit: Visit) -> None:
         expect(page.get_by_role("status")).to_have_text("Connected")
         expect_events(page, "A tab listens; now 1.", "A tab listens; now 1.")  # Once for each server.
         expect(page.get_by_role("button", name="Tell")).to_be_enabled()
-        page.close()
 
 
 def test_events_that_are_refused(run_example: RunExample, visit: Visit) -> None:

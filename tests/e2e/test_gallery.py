@@ -76,15 +76,16 @@ def test_an_address_without_the_slash(built_docs: Path, visit: Visit) -> None:
         expect(page.get_by_role("status")).to_have_text("Connected")
 
 
-def test_an_example_in_a_frame(built_docs: Path, visit: Visit) -> None:
+@pytest.mark.parametrize("name", ["api", "board", "dashboard", "echo", "stream", "upload"])
+def test_an_example_in_a_frame(name: str, built_docs: Path, visit: Visit) -> None:
     with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
-        page = visit(f"{server.url}examples/echo/index.html").page
-        page.evaluate("document.body.innerHTML = '<iframe src=\"../../live/echo/\"></iframe>'")
+        page = visit(f"{server.url}examples/{name}/index.html").page
+        page.evaluate(
+            "(name) => { document.body.innerHTML = `<iframe src='../../live/${name}/'></iframe>`; }", name
+        )
         frame = page.frame_locator("iframe")
         expect(frame.get_by_role("status")).to_have_text("Connected")
-        frame.get_by_role("textbox").fill("hi")
-        frame.get_by_role("button", name="Send").click()
-        expect(frame.locator("#log li").last).to_have_text("Echo: hi")
+        expect(frame.get_by_role("heading", level=1)).to_be_visible()
 
 
 def test_ctrl_c_ends_it(built_docs: Path, visit: Visit) -> None:

@@ -1,4 +1,4 @@
-"""API: orders of a bakery as JSON. The annotations say what may come in, and MicroPie refuses the rest."""
+"""API: orders as JSON. Annotations say what may come in, and MicroPie refuses the rest."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -28,7 +28,13 @@ class Order:
     toppings: list[str]
 
     def as_json(self):
-        return {**vars(self), "id": str(self.id), "size": self.size.value, "day": self.day.isoformat()}
+        return {
+            "id": str(self.id),
+            "pie": self.pie,
+            "size": self.size.value,
+            "day": self.day.isoformat(),
+            "toppings": self.toppings,
+        }
 
 
 class Bakery(App):
@@ -44,17 +50,25 @@ class Bakery(App):
 
     @methods("GET")
     async def orders(
-        self, size: Size | None = None, topping: list[str] | None = None, sort: Literal["day", "pie"] = "day"
+        self,
+        size: Size | None = None,
+        topping: list[str] | None = None,
+        sort: Literal["day", "pie"] = "day",
     ):
-        """List the orders of a size, with each of some toppings: ``/orders?size=small&topping=nuts&topping=cream``."""
+        """List the orders of one size that have all of some toppings."""
         wanted = set(topping or ())
-        found = [one for one in self.book.values() if size in {None, one.size} and wanted <= {*one.toppings}]
-        return [one.as_json() for one in sorted(found, key=lambda one: getattr(one, sort))]
+        found = [
+            order
+            for order in self.book.values()
+            if size in {None, order.size} and wanted <= set(order.toppings)
+        ]
+        found.sort(key=lambda order: getattr(order, sort))
+        return [order.as_json() for order in found]
 
     @methods("POST")
     async def order(self, pie: str, size: Size, day: date, toppings: list[str] | None = None):
         if not 1 <= len(pie) <= 40 or len(toppings or ()) > 5:
-            raise HTTPError(400, "A pie has a name of 1 to 40 characters, and at most 5 toppings.")
+            raise HTTPError(400, "A pie has 1 to 40 characters, and at most 5 toppings.")
         if len(self.book) == 100:
             raise HTTPError(409, "The oven is full: cancel an order first.")
         new = Order(uuid4(), pie, size, day, toppings or [])

@@ -71,7 +71,7 @@ async def test_a_list_of_some(client, query, pies):
             "/order",
             APPLE | {"pie": ""},
             400,
-            "A pie has a name of 1 to 40 characters, and at most 5 toppings.",
+            "A pie has 1 to 40 characters, and at most 5 toppings.",
         ),
         ("GET", "/orders?sort=price", None, 400, "the parameter 'sort' must be one of day, pie"),
         ("GET", "/order", None, 405, "Method Not Allowed"),

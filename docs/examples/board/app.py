@@ -10,16 +10,17 @@ from micropie import App, WebSocket
 
 HERE = Path(__file__).parent
 
-# A piece of a line is a binary frame: a byte for the ink, one for the width, two that count the points, and then
-# for each point x and y, two bytes each, from 0 at the left and the top to 65535.
+# A piece of a line is a binary frame: a byte for the ink, one for the width, two for the
+# number of points, and for each point x and y, two bytes each, from 0 to 65535.
 INKS, WIDTHS, POINTS = 8, 100, 64
 
 
 class Board(App):
     def __init__(self, **settings):
         super().__init__(**settings)
-        self.picture: deque[bytes] = deque(maxlen=20_000)  # the pieces in their order; the oldest fade out
-        self.outboxes: set[asyncio.Queue[str | bytes]] = set()  # what each page has still to hear
+        # The pieces in their order (too many, and the oldest go), and what each page has still to hear.
+        self.picture: deque[bytes] = deque(maxlen=20_000)
+        self.outboxes: set[asyncio.Queue[str | bytes]] = set()
 
     async def index(self):
         return (HERE / "index.html").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ class Board(App):
         await ws.accept(max_message_size=4 + 4 * POINTS)
         outbox: asyncio.Queue[str | bytes] = asyncio.Queue(maxsize=1000)
         self._show_all(outbox)
-        self.outboxes.add(outbox)  # nothing is awaited since the line above, so no piece can slip through
+        self.outboxes.add(outbox)  # no await in between, so no piece can slip through
         self._count()
         try:
             await ws.run(self._listen(ws), self._tell(ws, outbox))
@@ -47,7 +48,7 @@ class Board(App):
                 self._tell_everybody(json.dumps({"clear": True}))
             elif is_piece(message):
                 self.picture.append(message)
-                self._tell_everybody(message)  # its sender too: everybody sees the pieces in one order
+                self._tell_everybody(message)  # its sender too: all have one order
             else:
                 await ws.close(1008, "That is no piece of a line.")
 
@@ -57,7 +58,7 @@ class Board(App):
 
     def _tell_everybody(self, message):
         for outbox in self.outboxes:
-            if outbox.full():  # a page on a slow line: what waits there is in the picture anyway
+            if outbox.full():  # a page on a slow line; the picture has what waits there
                 self._show_all(outbox)
             else:
                 outbox.put_nowait(message)
@@ -74,7 +75,7 @@ class Board(App):
 
 
 def is_piece(message):
-    """Whether a message is one piece of a line. Anybody can send anything, so nothing is sure."""
+    """Whether a message is one piece of a line. Anybody can send anything."""
     if not isinstance(message, bytes) or len(message) < 8:
         return False
     ink, width, count = message[0], message[1], int.from_bytes(message[2:4], "big")

@@ -16,7 +16,7 @@ EVERY = 0.25  # seconds between two samples
 class Dashboard(App):
     def __init__(self, **settings):
         super().__init__(**settings)
-        self.samples: deque[dict[str, float]] = deque(maxlen=480)  # two minutes, for the page that comes late
+        self.samples: deque[dict[str, float]] = deque(maxlen=480)  # of two minutes
         self.changed = asyncio.Event()
         self.startup_handlers.append(self._start)
         self.shutdown_handlers.append(self._stop)
@@ -33,7 +33,7 @@ class Dashboard(App):
         await ws.accept()
         async with ws.until_closed():
             while True:
-                changed = self.changed  # taken before looking, so that no sample is missed in between
+                changed = self.changed  # taken first, so that no sample is missed
                 if new := [sample for sample in self.samples if sample["time"] > after]:
                     await ws.send_json(new)
                     after = new[-1]["time"]
@@ -44,7 +44,7 @@ class Dashboard(App):
         """Keep the processor busy for a while, so that there is something to see."""
         end = time.monotonic() + 2
         while time.monotonic() < end:
-            hashlib.sha256(bytes(8_000_000)).digest()  # some milliseconds in which nothing else runs
+            hashlib.sha256(bytes(8_000_000)).digest()  # for some milliseconds nothing else runs
             await asyncio.sleep(0.002)  # then the others have their turn
 
     async def _start(self):
@@ -59,9 +59,9 @@ class Dashboard(App):
             await asyncio.sleep(EVERY)
             took = time.perf_counter() - began
             sample = {
-                "time": time.time(),  # of the clock, so that a page can go on with it after a restart
-                "processor": 100 * (time.process_time() - used) / took,  # percent of one core
-                "delay": 1000 * max(took - EVERY, 0),  # milliseconds by which the event loop woke us too late
+                "time": time.time(),  # of the clock: it goes on after a restart
+                "processor": 100 * (time.process_time() - used) / took,  # percent
+                "delay": 1000 * max(took - EVERY, 0),  # milliseconds that we woke too late
                 "pages": len(self.websockets),
             }
             self.samples.append(sample)

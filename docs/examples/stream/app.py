@@ -1,4 +1,4 @@
-"""Stream: an answer that comes word by word, and a stream of events to which every tab listens."""
+"""Stream: an answer that comes word by word, and events that every open tab hears."""
 
 import asyncio
 import json
@@ -12,10 +12,11 @@ from micropie import App
 HERE = Path(__file__).parent
 
 STORY = """
-The oven is warm when the baker comes in, before the first bird. She rolls out the dough, lays it into the tin and
-trims what hangs over. Apples, sugar, a pinch of cinnamon, and a lid with four small cuts, so that the steam can leave.
-Then she waits. A pie cannot be hurried. First there is no smell at all, then there is a little, and then the whole
-street knows. At seven she opens the door of the shop, and the first one in the queue is you.
+The oven is warm when the baker comes in, before the first bird. She rolls out the dough,
+lays it into the tin and trims what hangs over. Apples, sugar, a pinch of cinnamon, and a
+lid with four small cuts, so that the steam can leave. Then she waits. A pie cannot be
+hurried. First there is no smell at all, then there is a little, and then the whole street
+knows. At seven she opens the door of the shop, and the first one in the queue is you.
 """
 
 
@@ -35,7 +36,8 @@ class Stream(App):
         return 200, (HERE / name).read_text(encoding="utf-8"), [("Content-Type", "text/css")]
 
     async def story(self, pause: float = 0.12):
-        return 200, self._tell(min(max(pause, 0), 1)), {"Content-Type": "text/plain; charset=utf-8"}
+        words = self._tell(min(max(pause, 0), 1))
+        return 200, words, {"Content-Type": "text/plain; charset=utf-8"}
 
     async def _tell(self, pause):
         words, told = STORY.split(), 0
@@ -44,10 +46,9 @@ class Stream(App):
                 yield f"{word} "
                 told += 1
                 await asyncio.sleep(pause)
-        finally:  # at the end, or where the browser has left: the generator is cancelled while it waits
-            self._note(
-                "A story was told to its end." if told == len(words) else f"A story ended after {told} words."
-            )
+        finally:  # at the end, or when the browser leaves: then the generator is cancelled
+            whole = told == len(words)
+            self._note("A story was told to its end." if whole else f"A story ended after {told} words.")
 
     async def events(self):
         headers = {
@@ -63,7 +64,7 @@ class Stream(App):
         try:
             yield "retry: 1000\n\n"  # milliseconds after which the browser connects again
             while True:
-                changed = self.changed  # taken before looking, so that nothing is missed in between
+                changed = self.changed  # taken first, so that nothing is missed
                 for event_id, text in self._after(last):
                     yield f"id: {event_id}\ndata: {json.dumps(text)}\n\n"
                     last = event_id
@@ -77,7 +78,7 @@ class Stream(App):
             self._note(f"A tab left; now {self.tabs}.")
 
     def _after(self, last):
-        """Return what came after an id; everything if it is from before a restart, or from long ago."""
+        """Return what came after an id; everything if the id is not known (any more)."""
         ids = [event_id for event_id, _ in self.news]
         return list(self.news)[ids.index(last) + 1 if last in ids else 0 :]
 

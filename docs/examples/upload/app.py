@@ -1,4 +1,4 @@
-"""Upload: files that are read while they come in, and a WebSocket that tells how far they are."""
+"""Upload: files are read while they come in, and a WebSocket tells how far they are."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 class Desk:
-    """What one visitor has uploaded. It is kept as long as a page of theirs, or an upload, holds on to it."""
+    """What one visitor has uploaded; kept as long as a page of theirs, or an upload, holds it."""
 
     def __init__(self):
         self.uploads: dict[str, dict[str, str | int]] = {}
@@ -44,37 +44,37 @@ class Upload(App):
 
     @methods("POST")
     async def hello(self):
-        """Give the visitor a name that only the session knows, so that nobody looks at another one's desk."""
-        self.request.session.setdefault("desk", secrets.token_hex(8))
+        """Name the visitor in the session, so that nobody can look at another one's desk."""
+        self.request.session.setdefault("uploader", secrets.token_hex(8))
         return {"limit": self.max_body_size}
 
     @methods("POST")
-    async def upload(self, key: str, file, desk: FromSession[str]):
+    async def upload(self, key: str, file, uploader: FromSession[str]):
         if not isinstance(file, dict) or not 1 <= len(key) <= 40:
             raise HTTPError(400, "Send a file, and a key of at most 40 characters.")
-        notes = self._desk(desk)
+        desk = self._desk(uploader)
         digest, size = hashlib.sha256(), 0
-        whole = self.request.headers.get("content-length", "0")  # of the request: a little more than the file
-        notes.note(key, name=file["filename"][:200], size=size, of=int(whole), state="coming")
+        whole = int(self.request.headers.get("content-length", "0"))  # a little more than the file
+        desk.note(key, name=file["filename"][:200], size=size, of=whole, state="coming")
         try:
             # The queue is short: if we were slow here, the browser would have to wait.
             while (piece := await file["content"].get()) is not None:
                 digest.update(piece)
                 size += len(piece)
-                notes.note(key, size=size)
+                desk.note(key, size=size)
         except MultipartFileError as error:
-            notes.note(key, state="failed", why=str(error.cause))
+            desk.note(key, state="failed", why=str(error.cause))
             raise
-        notes.note(key, state="done", sha256=digest.hexdigest())
+        desk.note(key, state="done", sha256=digest.hexdigest())
         return {"size": size, "sha256": digest.hexdigest()}
 
-    async def ws_progress(self, ws: WebSocket, desk: FromSession[str]):
-        notes = self._desk(desk)
+    async def ws_progress(self, ws: WebSocket, uploader: FromSession[str]):
+        desk = self._desk(uploader)
         await ws.accept()
         async with ws.until_closed():
             while True:
-                changed = notes.changed  # taken before sending: what happens meanwhile is not missed
-                await ws.send_json(list(notes.uploads.values()))
+                changed = desk.changed  # taken first: what happens meanwhile is not missed
+                await ws.send_json(list(desk.uploads.values()))
                 await changed.wait()
 
     def _desk(self, name):

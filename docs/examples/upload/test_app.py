@@ -36,18 +36,20 @@ async def test_an_upload_is_told_to_its_page(client):
         assert upload == {"key": "a", "name": "pie.jpg", "state": "done", **answer.json()}
 
 
-async def test_nobody_looks_at_another_desk(client):
-    await client.post("/hello")
-    desk = next(iter(client.cookies.values()))
-    async with client.websocket("/progress"):
-        await client.post("/upload?key=a", files={"file": ("pie.jpg", PIE)})
-        client.cookies.clear()
-        async with client.websocket(f"/progress?desk={desk}") as ws:
-            assert ws.response.status_code == 401
-        assert (await client.post("/upload?key=a", files={"file": ("pie.jpg", PIE)})).status_code == 401
-        await client.post("/hello")
-        async with client.websocket("/progress") as ws:
-            assert await ws.receive_json() == []
+async def test_nobody_looks_at_another_desk():
+    upload = Upload()
+    async with TestClient(upload) as alice, TestClient(upload) as eve:
+        await alice.post("/hello")
+        async with alice.websocket("/progress"):
+            await alice.post("/upload?key=a", files={"file": ("pie.jpg", PIE)})
+            [name] = upload.desks
+            async with eve.websocket(f"/progress?uploader={name}") as ws:
+                assert ws.response.status_code == 401
+            answer = await eve.post(f"/upload?key=a&uploader={name}", files={"file": ("pie.jpg", PIE)})
+            assert answer.status_code == 401
+            await eve.post("/hello")
+            async with eve.websocket(f"/progress?uploader={name}") as ws:
+                assert await ws.receive_json() == []
 
 
 async def test_a_desk_is_forgotten_with_its_last_page(client):
