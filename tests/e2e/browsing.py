@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, WebSocket
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
+from micropie.testing.browser import RecordedWebSocket, WebSocketRecorder, record_websockets
 from tests.serving import Server
 
 ELSEWHERE = re.compile(r"^(?!data:|blob:|https?://127\.0\.0\.1[:/])")
@@ -37,32 +38,32 @@ KEEP = """addEventListener("DOMContentLoaded", () => {
 });"""
 
 
-@dataclass
-class Frames:
-    """One WebSocket of a page: its address, its messages in their kind, and why the handshake failed if it did."""
-
-    url: str
-    sent: list[str | bytes] = field(default_factory=list)
-    received: list[str | bytes] = field(default_factory=list)
-    error: str | None = None
-
-
 class Visitor:
     """One user with a browser profile of their own, and everything their page did."""
 
-    def __init__(self, browser: Browser, packages: Path | None, **options: Any) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        packages: Path | None,
+        record: Callable[[Page], WebSocketRecorder] = record_websockets,
+        **options: Any,
+    ) -> None:
         self._packages = packages
         self._context = browser.new_context(**options)
         self._context.route(ELSEWHERE, self._answer)
         self._context.add_init_script(KEEP)
         self.page: Page = self._context.new_page()
-        self.sockets: list[Frames] = []
+        self._record = record(self.page)
         self.console: list[str] = []
         self.errors: list[str] = []
         self._expected: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(f"page error: {error}"))
         self.page.on("console", self._said)
-        self.page.on("websocket", self._opened)
+
+    @property
+    def sockets(self) -> list[RecordedWebSocket]:
+        """The WebSockets that the page has opened, in their order."""
+        return self._record.sockets
 
     def talk(self, address: str, *messages: str) -> dict[str, Any]:
         """Let the page talk over a WebSocket; return what it ``received`` and the end's ``code`` and ``reason``."""
@@ -94,6 +95,8 @@ class Visitor:
     def leave(self) -> None:
         """Close all pages and fail if anything went wrong on them."""
         self.close()
+        urls = [socket.url for socket in self.sockets if ELSEWHERE.match(socket.url.replace("ws", "http", 1))]
+        self.errors += [f"a WebSocket to {url}" for url in urls]
         unexpected = [error for error in self.errors if not any(text in error for text in self._expected)]
         assert not unexpected, f"the page had errors: {unexpected}"
         unseen = [text for text in self._expected if not any(text in error for error in self.errors)]
@@ -103,15 +106,6 @@ class Visitor:
         self.console.append(message.text)
         if message.type == "error":
             self.errors.append(f"console error: {message.text} ({message.location['url']})")
-
-    def _opened(self, socket: WebSocket) -> None:
-        frames = Frames(socket.url)
-        self.sockets.append(frames)
-        if ELSEWHERE.match(socket.url.replace("ws", "http", 1)):
-            self.errors.append(f"a WebSocket to {socket.url}")
-        socket.on("framesent", lambda data: frames.sent.append(data))
-        socket.on("framereceived", lambda data: frames.received.append(data))
-        socket.on("socketerror", lambda error: setattr(frames, "error", error))
 
     def _answer(self, route: Route) -> None:
         """Answer the CDN's address from the same file of the npm package, and refuse all others."""

@@ -116,7 +116,10 @@ def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visit(
-    browser: Browser, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    browser: Browser,
+    record_websockets: Callable[..., Any],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Visitor]]:
     """Return a function that opens an address as a new user. When the test ends, no page may have had an error.
 
@@ -126,7 +129,7 @@ def visit(
     visitors: list[Visitor] = []
 
     def visit(url: str, **options: Any) -> Visitor:
-        visitor = Visitor(browser, packages, **options)
+        visitor = Visitor(browser, packages, record_websockets, **options)
         visitors.append(visitor)
         visitor.page.goto(url)
         return visitor

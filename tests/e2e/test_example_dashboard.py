@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from tests.e2e.browsing import Frames, RunExample, Show, Visit
+from micropie.testing.browser import RecordedWebSocket
+from tests.e2e.browsing import RunExample, Show, Visit
 from tests.e2e.conftest import EXAMPLES
 from tests.serving import serve
 
@@ -18,7 +19,7 @@ HIDE = """(hidden) => {
 }"""
 
 
-def times(socket: Frames) -> list[float]:
+def times(socket: RecordedWebSocket) -> list[float]:
     return [sample["time"] for frame in socket.received for sample in json.loads(frame)]
 
 

@@ -25,12 +25,6 @@ def say(visitor: Visitor, text: str) -> None:
     visitor.page.get_by_role("button", name="Send").click()
 
 
-def note_close_code(visitor: Visitor) -> None:
-    """Let the page remember in ``code`` how its WebSocket ends."""
-    socket = "socket.io.engine.transport.ws"
-    visitor.page.evaluate(f"{socket}.addEventListener('close', (event) => {{ window.code = event.code; }})")
-
-
 @pytest.mark.usefixtures("npm_packages")
 def test_chat(run_example: RunExample, visit: Visit, show: Show) -> None:
     with run_example("socketio") as chat:
@@ -58,10 +52,9 @@ def test_chat(run_example: RunExample, visit: Visit, show: Show) -> None:
         assert alice.sockets[0].url.startswith(f"{socket_io}websocket".replace("http", "ws"))
         assert '42["message","<b>hi</b>"]' in alice.sockets[0].sent
 
-        note_close_code(bob)
         bob.page.get_by_role("button", name="Leave").click()
         expect(alice.page.locator("#people")).to_have_text("Here: Alice")
-        bob.page.wait_for_function("window.code === 1005")
+        bob.sockets[0].expect_closed(1005)
         enter(bob, "Bob", "cellar")
         expect(carol.page.locator("#people")).to_have_text("Here: Bob, Carol")
         bob.page.close()
@@ -74,12 +67,11 @@ def test_chat_comes_back(run_example: RunExample, visit: Visit) -> None:
         alice, bob = visit(chat.url), visit(chat.url)
         enter(alice, "Alice", "kitchen")
         enter(bob, "Bob", "kitchen")
-        note_close_code(alice)
         chat.server.stop()
         for visitor in (alice, bob):
             visitor.expect_status("Disconnected (transport close). Reconnecting …")
             expect(visitor.page.get_by_role("button", name="Send")).to_be_disabled()
-        alice.page.wait_for_function("window.code === 1012")
+        alice.sockets[0].expect_closed(1012)
         chat.server.start()
         for visitor in (alice, bob):
             expect(visitor.page.get_by_role("status")).to_have_text("Connected by websocket")
