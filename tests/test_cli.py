@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from micropie import cli
 from micropie.cli import main
@@ -24,6 +26,11 @@ from micropie import App
 class Site(App):
     async def index(self):
         return "{}"
+
+    async def ws_echo(self, ws):
+        await ws.accept()
+        async for message in ws:
+            await ws.send(message)
 
 app = Site()
 """
@@ -143,7 +150,7 @@ def test_a_copy_names_what_is_missing(
 def test_routes(capsys: pytest.CaptureFixture[str]) -> None:
     save(SITE.format("hi"))
     assert main(["routes", "site_of_mine.py"]) == 0
-    assert capsys.readouterr().out == "METHOD  PATH  ARGUMENTS\nany     /\n"
+    assert capsys.readouterr().out == "METHOD     PATH   ARGUMENTS\nany        /\nWebSocket  /echo\n"
 
 
 # --- run ------------------------------------------------------------------------------------------------
@@ -154,6 +161,12 @@ def test_run_serves_and_starts_again_after_each_change() -> None:
     with running("site_of_mine.py", "--port", "0") as process:
         url = process.serving()
         assert httpx.get(url).text == "one"
+        with connect(f"{url.replace('http', 'ws')}/echo") as ws:
+            save(SITE.format("and"))
+            with pytest.raises(ConnectionClosed):
+                ws.recv()
+            assert ws.close_code == 1012
+        process.expect("startup complete")
         for source, sign in [
             (SITE.format("two"), "startup complete"),
             ("class", "SyntaxError: invalid syntax"),
