@@ -100,6 +100,14 @@ class Block:
         return [(line, command) for line, commands in found for command in commands.split(" && ")]
 
 
+def transcript(block: Block) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield the commands of a block, each with its line number and the lines that the page shows below it."""
+    lines, commands = block.source.splitlines(), block.commands
+    ends = [*(line - block.start for line, _ in commands[1:]), len(lines)]
+    for (line, command), end in zip(commands, ends, strict=False):
+        yield line, command, lines[line - block.start + 1 : end]
+
+
 @dataclass(frozen=True)
 class Run:
     """One server or pytest command of a page, with the folder as it stands at that line."""

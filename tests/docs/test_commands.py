@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving import serve
-from tools.blocks import DOCS, Block, Run, blocks, pages, runs
+from tools.blocks import DOCS, Run, blocks, pages, runs, transcript
 from tools.count import Figures, figures, main, runner, total
 
 ADDRESS = "127.0.0.1:8000"  # What the pages say.
@@ -36,16 +36,6 @@ NOT_ENTERED = {
     "sudo systemctl reload shop.service",
     "sudo systemctl restart shop.service",
 }
-
-
-def transcript(block: Block) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield the commands of a console block, each with its line and the lines that the page shows below it."""
-    if not block.commands:
-        return
-    lines = block.source.splitlines()
-    places = [line - block.start for line, _ in block.commands]
-    for (line, command), place, end in zip(block.commands, places, [*places[1:], len(lines)], strict=True):
-        yield line, command, [shown for shown in lines[place + 1 : end] if shown]
 
 
 def entered(page: Path) -> Iterator[tuple[Run, int, str, list[str]]]:
@@ -79,7 +69,8 @@ def test_it_shows_what_the_page_shows(server: Run, command: str, shown: list[str
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert not shown or done.stdout.split() == " ".join(shown).split()
+    expected = " ".join(shown).split()
+    assert not expected or done.stdout.split() == expected
 
 
 def test_what_no_test_enters_is_known() -> None:

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
@@ -19,7 +18,7 @@ import httpx
 
 from tests.e2e.conftest import ROOT, missing
 from tests.serving import Server, serve
-from tools.blocks import DOCS, SERVERS, Block, blocks, program
+from tools.blocks import DOCS, SERVERS, Block, blocks, program, transcript
 
 ADDRESS = "127.0.0.1:8000"  # What the pages say.
 LEFT_BY_TOOLS = (".git", ".tox", ".venv", "_build", "__pycache__", ".*_cache")
@@ -62,14 +61,6 @@ def steps(page: Path) -> list[Block | re.Match[str]]:
     return [step for _, step in sorted(placed + rows, key=lambda place: place[0])]
 
 
-def transcript(block: Block) -> Iterator[tuple[str, list[str]]]:
-    """Yield the commands of a console block, each with the lines that the page shows below it."""
-    lines = block.source.splitlines()
-    places = [line - block.start for line, _ in block.commands]
-    for place, end, (_, command) in zip(places, [*places[1:], len(lines)], block.commands, strict=True):
-        yield command, lines[place + 1 : end]
-
-
 class Reader:
     """A person at a terminal and a browser: where they are, what they have switched to, which server they started."""
 
@@ -87,7 +78,7 @@ class Reader:
                 assert step["address"] == ADDRESS + step["path"]
                 self._open(step["address"], step["answer"])
             elif step.language == "console":
-                for command, shown in transcript(step):
+                for _, command, shown in transcript(step):
                     self._enter(command, shown)
             elif step.caption is not None:
                 file = self.folder / step.caption
