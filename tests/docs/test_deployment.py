@@ -21,6 +21,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect, unix_connect
 
+from tests.missing import missing
 from tests.serving import PATIENCE, Server, serve
 from tools.blocks import DOCS, Run, blocks, find_run, runs
 
@@ -31,11 +32,6 @@ ROOT = DOCS.parent
 def sources(page: str) -> dict[str, str]:
     """The files of a page by their caption."""
     return {block.caption: block.source for block in blocks(HOWTO / f"{page}.rst") if block.caption}
-
-
-def missing(what: str) -> None:
-    """Skip on a user's machine, where a tool may be missing; fail in CI, where a skipped test is a hole."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
 
 
 def get(url: str, **options: object) -> httpx.Response:

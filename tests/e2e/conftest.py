@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserType, Error, expect
 
 from tests.e2e.browsing import RunExample, Served, Show, Visitor
 from tests.e2e.looking import look_at
+from tests.missing import missing
 from tests.serving import Server, serve
 from tools.blocks import find_run, runs
 
@@ -36,11 +37,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the pictures of the examples into their folders",
     )
-
-
-def missing(what: str) -> NoReturn:
-    """Skip on a user's machine, where a tool may be missing; fail in CI, where a skipped test is a hole."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
 
 
 # The browser
