@@ -67,11 +67,12 @@ class Bakery(App):
 
     @methods("POST")
     async def order(self, pie: str, size: Size, day: date, toppings: list[str] | None = None):
-        if not 1 <= len(pie) <= 40 or len(toppings or ()) > 5:
-            raise HTTPError(400, "A pie has 1 to 40 characters, and at most 5 toppings.")
+        toppings = toppings or []
+        if not pie or len(toppings) > 5 or any(len(word) > 40 for word in [pie, *toppings]):
+            raise HTTPError(400, "A pie has 1 to 40 characters, and at most 5 toppings of 40.")
         if len(self.book) == 100:
             raise HTTPError(409, "The oven is full: cancel an order first.")
-        new = Order(uuid4(), pie, size, day, toppings or [])
+        new = Order(uuid4(), pie, size, day, toppings)
         self.book[new.id] = new
         return 201, new.as_json()
 

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.asyncio
 
 APPLE = {"pie": "apple", "size": "small", "day": "2026-12-24", "toppings": ["cream", "nuts"]}
 CHERRY = {"pie": "cherry", "size": "large", "day": "2026-12-23", "toppings": ["cream"]}
+TOO_MUCH = "A pie has 1 to 40 characters, and at most 5 toppings of 40."
 
 
 @pytest_asyncio.fixture
