@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -37,6 +38,8 @@ def main() -> int:
     frameworks = [
         one for name, one in known.items() if name == RAW.name or name in (options.frameworks or known)
     ]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # Servers and clients inherit it.
     for section in options.only:
         if options.show:
             results = json.loads((options.show / f"{section}.json").read_text("utf-8"))

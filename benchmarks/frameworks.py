@@ -16,7 +16,7 @@ class Framework:
     Attributes:
         name: What it is called in tables.
         module: Its app, in ``benchmarks/apps``.
-        imports: What the smallest app imports.
+        imports: What the smallest app imports; nothing for the raw app.
         distribution: Its name on the package index; the raw app has none.
         path: A directory in which the package is, when it is not the installed one.
     """
@@ -36,7 +36,7 @@ class Framework:
         return environment
 
 
-RAW = Framework("raw", "raw", "json")
+RAW = Framework("raw", "raw", "")
 MICROPIE = Framework("micropie", "micropie", "micropie", "micropie")
 PEERS = (
     Framework("blacksheep", "blacksheep", "blacksheep", "blacksheep"),

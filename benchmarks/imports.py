@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, cast
 
-from benchmarks.frameworks import RAW, Framework
+from benchmarks.frameworks import Framework
 from benchmarks.options import Options
 from benchmarks.pairs import compare, over
 from benchmarks.report import in_a_line
@@ -49,7 +49,7 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
 
 def start(framework: Framework, options: Options, cache: Path) -> dict[str, float]:
     """Start an interpreter that imports a framework, and see what that takes."""
-    statement = "pass" if framework is RAW else f"import {framework.imports}"
+    statement = f"import {framework.imports}" if framework.imports else ""
     environment = framework.environment() | {"PYTHONPYCACHEPREFIX": str(cache)}
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(statement=statement)],

@@ -31,6 +31,7 @@ KINDS = {
     "explanation": "explanation/connection-lifecycle.html",
     "drawing": "explanation/architecture.html",
     "comparison": "explanation/comparison.html",
+    "performance": "explanation/performance.html",
     "settings": "reference/app.html",
     "example": "examples/echo/index.html",
     "changelog": "changelog.html",
