@@ -37,20 +37,22 @@ def test_chat(run_example: RunExample, visit: Visit, show: Show) -> None:
         expect(alice.page.locator("#people")).to_have_text("Here: Alice, Bob")
         expect(carol.page.locator("#people")).to_have_text("Here: Carol")
 
-        say(alice, "<b>hi</b>")
-        expect(bob.page.locator("#log li")).to_have_text(["Alice<b>hi</b>"])
-        say(bob, "hello")
+        say(alice, "Who wants <b>pie</b>?")
+        expect(bob.page.locator("#log li")).to_have_text(["AliceWho wants <b>pie</b>?"])
+        say(bob, "Me! Cherry, please.")
         say(carol, "anyone?")
         for visitor in (alice, bob):
-            expect(visitor.page.locator("#log li")).to_have_text(["Alice<b>hi</b>", "Bobhello"])
+            expect(visitor.page.locator("#log li")).to_have_text(
+                ["AliceWho wants <b>pie</b>?", "BobMe! Cherry, please."]
+            )
         expect(carol.page.locator("#log li")).to_have_text(["Carolanyone?"])
-        expect(alice.page.locator("#log .own")).to_have_text(["Alice<b>hi</b>"])
+        expect(alice.page.locator("#log .own")).to_have_text(["AliceWho wants <b>pie</b>?"])
 
         show(alice, "socketio")
         socket_io = f"{chat.url}socket.io/?EIO=4&transport="
         assert any(url.startswith(f"{socket_io}polling") for url in polled)
         assert alice.sockets[0].url.startswith(f"{socket_io}websocket".replace("http", "ws"))
-        assert '42["message","<b>hi</b>"]' in alice.sockets[0].sent
+        assert '42["message","Who wants <b>pie</b>?"]' in alice.sockets[0].sent
 
         bob.page.get_by_role("button", name="Leave").click()
         expect(alice.page.locator("#people")).to_have_text("Here: Alice")

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from urllib.error import HTTPError
+from urllib.parse import urljoin
 from urllib.request import urlopen
+from zipfile import ZipFile
 
 import pytest
 from playwright.sync_api import expect
@@ -76,22 +79,56 @@ def test_an_address_without_the_slash(built_docs: Path, visit: Visit) -> None:
         expect(page.get_by_role("status")).to_have_text("Connected")
 
 
-@pytest.mark.parametrize("name", ["api", "board", "dashboard", "echo", "stream", "upload"])
-def test_an_example_in_a_frame(name: str, built_docs: Path, visit: Visit) -> None:
+# The examples that are connected as soon as they are open, without a name or a login.
+AT_ONCE = {"api", "board", "dashboard", "echo", "game", "stream", "together", "upload"}
+
+
+@pytest.mark.usefixtures("npm_packages")
+def test_every_example_in_a_frame(built_docs: Path, visit: Visit) -> None:
+    """Its addresses are relative to itself, so all that it loads is there, or the page had errors."""
     with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
-        page = visit(f"{server.url}examples/{name}/index.html").page
-        page.evaluate(
-            "(name) => { document.body.innerHTML = `<iframe src='../../live/${name}/'></iframe>`; }", name
-        )
-        frame = page.frame_locator("iframe")
-        expect(frame.get_by_role("status")).to_have_text("Connected")
-        expect(frame.get_by_role("heading", level=1)).to_be_visible()
+        page = visit(f"{server.url}examples/echo/index.html").page
+        for name in NAMES:
+            page.evaluate(
+                "(name) => { document.body.innerHTML = `<iframe src='../../live/${name}/'></iframe>`; }", name
+            )
+            frame = page.frame_locator("iframe")
+            expect(frame.get_by_role("heading", level=1)).to_be_visible()
+            expect(frame.locator("html")).to_have_css(
+                "color-scheme", "light dark"
+            )  # The stylesheet is there.
+            if name in AT_ONCE:
+                expect(frame.get_by_role("status")).to_have_text("Connected")
+
+
+def test_every_card_leads_to_a_page_and_a_zip_that_runs(
+    built_docs: Path, visit: Visit, tmp_path: Path
+) -> None:
+    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+        page = visit(f"{server.url}examples/index.html").page
+        for name in NAMES:
+            link = page.get_by_role("link", name=f"Zip of {name}", exact=True).get_attribute("href")
+            with urlopen(urljoin(page.url, link)) as answer, ZipFile(BytesIO(answer.read())) as archive:
+                archive.extractall(tmp_path)
+        page.locator(".sd-card", has=page.locator("a[href='chat/index.html']")).click()
+        expect(page).to_have_url(f"{server.url}examples/chat/index.html")
+    with serve(tmp_path / "echo") as server, urlopen(server.url) as answer:
+        assert answer.status == 200
+    assert sorted(path.name for path in tmp_path.iterdir()) == NAMES
 
 
 def test_ctrl_c_ends_it(built_docs: Path, visit: Visit) -> None:
     with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
-        expect(visit(f"{server.url}live/echo/").page.get_by_role("status")).to_have_text("Connected")
+        page = visit(f"{server.url}live/greet/").page  # It does not connect again by itself.
+        page.evaluate(
+            """() => new Promise((open) => {
+              const socket = new WebSocket(new URL("../echo/echo", document.baseURI).href.replace("http", "ws"));
+              socket.onopen = open;
+              socket.onclose = (event) => { window.code = event.code; };
+            })"""
+        )
         assert server.stop(signal.SIGINT) == 0
+        page.wait_for_function("window.code === 1012")
 
 
 @pytest.fixture
