@@ -95,7 +95,7 @@ class Visited(App):
         return f"{name} {size}"
 
     async def unread(self, file: Any) -> str:
-        return file["filename"]
+        return str(file["filename"])
 
     async def stream(self, count: int) -> AsyncIterator[str]:
         for number in range(count):
