@@ -93,7 +93,9 @@ def test_its_tests_pass(run: Run, tmp_path: Path) -> None:
     tests = sum(
         len(re.findall(r"^(?:async )?def test_", source, re.MULTILINE)) for source in run.files.values()
     )
-    assert re.search(rf"^=+ {tests} passed in [\d.]+s =+$", done.stdout, re.MULTILINE), done.stdout
+    passed = re.search(r"^=+ (\d+) passed in [\d.]+s =+$", done.stdout, re.MULTILINE)
+    assert passed is not None, done.stdout
+    assert int(passed[1]) >= tests, done.stdout  # Parameters make several tests of one function.
 
 
 def test_the_readme(tmp_path: Path) -> None:
