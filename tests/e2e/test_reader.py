@@ -104,8 +104,9 @@ class Reader:
             assert shutil.which("chromium")  # The page says when it is not needed.
         elif program(command) == "pytest":
             output = self._run(command)
-            for line in shown:  # All but how long it took.
-                assert line.strip("= ").partition(" in ")[0] in output, output
+            for line in shown:  # All but how long it took, and what other packages warn of.
+                assert re.sub(r" passed\b.*", " passed", line.strip("= ")) in output, output
+            assert not re.search(r"\d (failed|skipped|error)", output), output
             assert re.search(r"^=+ \d+ passed\b", shown[-1]), "the page shows how many tests pass"
         else:
             output = self._run(command)
