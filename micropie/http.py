@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from .concurrency import is_ordinary, leave_when, uninterrupted
 from .contents import Contents
-from .exceptions import HTTPError, MultipartFileError, the_one
+from .exceptions import HTTPError
+from .failures import answer_to
 from .headers import encode_headers
-from .middleware import HttpMiddleware, short_circuit
+from .hooks import after_hooks, before_hooks, on_headers
 from .mounts import find_mount
 from .origins import check_host
 from .requests import Request, current_request
 from .responses import (
     ENCODERS,
     NO_BODY,
-    TEXT,
     Answer,
     Encoded,
     Stream,
     answer,
     encode_answer,
     encode_chunk,
-    error_answer,
-    field_list,
     header_list,
 )
 from .routing import Handler
@@ -71,7 +68,7 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
         except BaseException as error:
             result = await _failure(request, error)
         if isinstance(result, Answer):
-            await _send_answer(request, await _after_hooks(request, result))
+            await _send_answer(request, await after_hooks(request, result))
         elif result is not None:
             await send({"type": "http.response.start", "status": 200, "headers": result[0]})
             await send(
@@ -137,14 +134,14 @@ async def _respond(request: Request) -> Answer | Encoded | None:
 async def _failure(request: Request, error: BaseException) -> Answer | None:
     """The answer to an error; None if a mounted app had begun to answer."""
     if not is_ordinary(error):
-        await _after_hooks(request, Answer(500, ""))
+        await after_hooks(request, Answer(500, ""))
         raise error
     if request._started:
         logger.error(
             "the app mounted for %s failed while it was answering", request._shown_path, exc_info=error
         )
         return None
-    return await _error(request, error)
+    return await answer_to(request, error)
 
 
 async def _close(request: Request) -> None:
@@ -162,12 +159,12 @@ async def _close(request: Request) -> None:
 async def _prepare(request: Request) -> Answer | None:
     """Run the hooks and read the body; an early answer of a hook, or what a mounted app sends, is the answer."""
     app = request._app
-    early = await _on_headers(request)
+    early = await on_headers(request)
     if early is not None:
         return early
     if find_mount(app._mounts, request) is None:
         request._form = await request._brought.read()
-    early = await _before_hooks(request)
+    early = await before_hooks(request)
     if early is not None:
         return early
     mounted = find_mount(app._mounts, request)
@@ -205,75 +202,6 @@ async def _examine(request: Request, handler: Handler, result: Any) -> Answer:
     return found._replace(body=request._stream)
 
 
-# --- hooks -----------------------------------------------------------------------------------------------
-
-
-async def _on_headers(request: Request) -> Answer | None:
-    for middleware in request._app.middlewares:
-        hook = getattr(middleware, "on_headers", None)  # optional, also for one that is no HttpMiddleware
-        early = None if hook is None else short_circuit(await hook(request), hook)
-        if early is not None:
-            return _early_answer(early)
-    return None
-
-
-async def _before_hooks(request: Request) -> Answer | None:
-    request._entered = []
-    request._marked = True
-    for middleware in request._app.middlewares:
-        hook = middleware.before_request
-        early = short_circuit(await hook(request), hook)
-        if early is not None:
-            return _early_answer(early)
-        request._entered.append(middleware)
-    return None
-
-
-async def _after_hooks(request: Request, result: Answer) -> Answer:
-    while request._entered:
-        try:
-            result = await _after_hook(request, request._entered.pop(), result)
-        except BaseException as error:
-            if not is_ordinary(error):
-                await _after_hooks(request, result)
-                raise
-            result = await _error(request, error)
-    return result
-
-
-async def _after_hook(request: Request, middleware: HttpMiddleware, result: Answer) -> Answer:
-    hook = middleware.after_request
-    headers = field_list(result.headers)
-    changes = short_circuit(await hook(request, result.status, result.body, headers), hook) or {}
-    status, body = changes.get("status_code", result.status), changes.get("body", result.body)
-    headers = field_list(changes.get("headers", headers) or ())
-    if "body" in changes:  # the length was that of the body before; what is known tells its own
-        headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
-    changed = answer((status, body, headers))
-    if isinstance(body, (dict, list)):
-        return changed
-    # Other headers or an edited text do not turn JSON, or the text of an error, into HTML.
-    return changed._replace(default_type=result.default_type)
-
-
-# --- the handler -----------------------------------------------------------------------------------------
-
-
-async def _error(request: Request, error: BaseException) -> Answer:
-    """The page for an error.  What a handler changed in the session before an unexpected one is dropped."""
-    error = the_one(error)
-    if isinstance(error, MultipartFileError) and isinstance(error.cause, HTTPError):
-        error = error.cause
-    if isinstance(error, HTTPError):
-        return await error_page(request._app, error)
-    if request._view is not None:
-        request._view.discard()
-    logger.error("error while answering %s", request._shown_path, exc_info=error)
-    if request._app.debug:
-        return Answer(500, "".join(traceback.format_exception(error)), default_type=TEXT)
-    return await error_page(request._app, HTTPError(500))
-
-
 # --- a mounted app ---------------------------------------------------------------------------------------
 
 
@@ -301,7 +229,7 @@ async def _join(request: Request, start: Message) -> bool:
     fields = [(name.lower(), value) for name, value in start.get("headers", ())]
     if request._entered:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-        result = await _after_hooks(request, Answer(start["status"], b"", headers))
+        result = await after_hooks(request, Answer(start["status"], b"", headers))
         if result.body != b"":
             await _send_answer(request, result)
             return True
@@ -322,7 +250,7 @@ async def _send_answer(request: Request, result: Answer) -> None:
         if request._marked:
             headers += encode_headers(await save_before_answer(request))
     except Exception as error:
-        result = await _error(request, error)
+        result = await answer_to(request, error)
         headers, body = encode_answer(result)
     request._started = True
     await request._send({"type": "http.response.start", "status": result.status, "headers": headers})
@@ -371,23 +299,3 @@ async def _client_left(request: Request) -> None:
         await request._form.ended()
     while not request._gone:
         request._gone = (await request._receive())["type"] == "http.disconnect"
-
-
-def _early_answer(early: dict[str, Any]) -> Answer:
-    return answer((early.get("status_code", 200), early.get("body", ""), early.get("headers", ())))
-
-
-async def error_page(app: App, error: HTTPError) -> Answer:
-    """The app's page for an error status; the plain one if making it fails."""
-    try:
-        made = await app._error_page(error.status, error.detail)
-        if made is None:
-            page = error_answer(HTTPError(error.status, error.detail))
-        else:
-            page = answer(made if isinstance(made, tuple) else (error.status, made))
-        page = page._replace(headers=field_list(page.headers) + error.headers)
-        encode_answer(page)
-    except Exception:
-        logger.exception("error in _error_page() for %s", error)
-        page = error_answer(HTTPError(error.status))
-    return page

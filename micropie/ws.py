@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .concurrency import is_ordinary, uninterrupted
 from .exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
-from .http import error_page
+from .failures import error_page
 from .middleware import short_circuit
 from .mounts import find_mount
 from .origins import check_host, check_origin

@@ -1,0 +1,66 @@
+"""The hooks around an HTTP handler: who runs when, and what comes of their answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .concurrency import is_ordinary
+from .failures import answer_to
+from .middleware import HttpMiddleware, short_circuit
+from .requests import Request
+from .responses import Answer, answer, field_list
+
+
+async def on_headers(request: Request) -> Answer | None:
+    """Run the hooks that come before the body is read; the answer of the one that has one."""
+    for middleware in request._app.middlewares:
+        hook = getattr(middleware, "on_headers", None)  # optional, also for one that is no HttpMiddleware
+        early = None if hook is None else short_circuit(await hook(request), hook)
+        if early is not None:
+            return _early_answer(early)
+    return None
+
+
+async def before_hooks(request: Request) -> Answer | None:
+    """Run the hooks that come before the handler; the answer of the one that has one."""
+    request._entered = []
+    request._marked = True
+    for middleware in request._app.middlewares:
+        hook = middleware.before_request
+        early = short_circuit(await hook(request), hook)
+        if early is not None:
+            return _early_answer(early)
+        request._entered.append(middleware)
+    return None
+
+
+async def after_hooks(request: Request, result: Answer) -> Answer:
+    """Run the after hooks that are due, each of them; the answer that they leave."""
+    while request._entered:
+        try:
+            result = await _after_hook(request, request._entered.pop(), result)
+        except BaseException as error:
+            if not is_ordinary(error):
+                await after_hooks(request, result)
+                raise
+            result = await answer_to(request, error)
+    return result
+
+
+async def _after_hook(request: Request, middleware: HttpMiddleware, result: Answer) -> Answer:
+    hook = middleware.after_request
+    headers = field_list(result.headers)
+    changes = short_circuit(await hook(request, result.status, result.body, headers), hook) or {}
+    status, body = changes.get("status_code", result.status), changes.get("body", result.body)
+    headers = field_list(changes.get("headers", headers) or ())
+    if "body" in changes:  # the length was that of the body before; what is known tells its own
+        headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+    changed = answer((status, body, headers))
+    if isinstance(body, (dict, list)):
+        return changed
+    # Other headers or an edited text do not turn JSON, or the text of an error, into HTML.
+    return changed._replace(default_type=result.default_type)
+
+
+def _early_answer(early: dict[str, Any]) -> Answer:
+    return answer((early.get("status_code", 200), early.get("body", ""), early.get("headers", ())))
