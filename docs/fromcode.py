@@ -72,7 +72,7 @@ class SettingsTable(FromCode):
 
     def text(self) -> str:
         head = ["Setting", "Default", "Takes"]
-        return list_table("36 26 38", head, map(setting, settings.CHECKS))
+        return list_table("40 27 33", head, map(setting, settings.CHECKS))
 
 
 def setting(name: str) -> list[str]:
