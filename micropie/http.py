@@ -67,7 +67,7 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
                     result = encode(result)
         except BaseException as error:
             result = await _failure(request, error)
-        if isinstance(result, Answer):
+        if type(result) is Answer:
             await _send_answer(request, await after_hooks(request, result))
         elif result is not None:
             await send({"type": "http.response.start", "status": 200, "headers": result[0]})
@@ -86,17 +86,19 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
 
 def _asks_for_more(app: App, scope: Scope) -> bool:
     """Whether there is more to do for a request than to call a handler without arguments."""
-    for name, _ in scope["headers"]:
-        if name in _TELLING:
-            return True
-    return bool(
+    if (
         scope["method"] != "GET"
         or app.middlewares
         or app._mounts
         or app._allowed_hosts
         or scope.get("root_path")
         or "session" in scope
-    )
+    ):
+        return True
+    for name, _ in scope["headers"]:  # noqa: SIM110  # any() would cost more than all the rest
+        if name in _TELLING:
+            return True
+    return False
 
 
 async def _respond(request: Request) -> Answer | Encoded | None:
