@@ -146,7 +146,6 @@ class App:
             field=self.max_form_field_size,
             parts=self.max_form_parts,
         )
-        self._message_limit = self.max_message_size
         self._pool = Pool(self.sync_workers)
 
     def _class_setting(self, name: str) -> Any:

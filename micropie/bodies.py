@@ -76,8 +76,8 @@ def begin(receive: Receive) -> dict[str, Any] | Awaitable[Message]:
     try:
         return resumed(waiting, waiting.send(None))
     except StopIteration as ready:
-        message: dict[str, Any] = ready.value
-        return message
+        message = ready.value
+        return message if type(message) is dict else dict(message)
 
 
 class Body:
@@ -154,6 +154,8 @@ class Body:
         if message["type"] == "http.disconnect":
             raise HTTPError(400, "the body is not complete")
         piece: bytes = message.get("body", b"")
+        if type(piece) is not bytes:
+            piece = bytes(piece)
         self._received += len(piece)
         if self._limits.body is not None and self._received > self._limits.body:
             raise too_large(self._limits.body)
@@ -214,9 +216,8 @@ class Body:
 
     async def replay(self) -> Message:
         """The server's ``receive`` for another app: a body that was read comes once more."""
-        first, self._first = self._first, None
-        if first is not None:
-            return first if isinstance(first, dict) else await first
+        if self._first is not None:
+            await self.read()  # so that it is kept for who asks when the other app is done
         if self._whole is None or self._replayed or not self._expected:
             return await self._receive()
         self._replayed = True

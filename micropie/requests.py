@@ -205,7 +205,9 @@ class Request:
     def _brought(self) -> Contents:
         if self._contents is None:
             fields = dict(self.scope["headers"])
-            self._contents = Contents(self.method, fields, self._receive, self._app._limits)
+            # A hook may have set another method; what comes in is what was sent.
+            sent = self.scope.get("method", "")
+            self._contents = Contents(sent, fields, self._receive, self._app._limits)
         return self._contents
 
     @property

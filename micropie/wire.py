@@ -86,7 +86,7 @@ class Wire:
 
     def __init__(self, request: WebSocketRequest) -> None:
         self._request = request
-        self._limit = request._app._message_limit
+        self._limit = request._app.max_message_size
         #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
         self.accepted: bool = False
         self._state = CONNECTING

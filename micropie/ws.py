@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from inspect import isawaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Literal
 
@@ -42,10 +43,10 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     try:
         if not _needs_more(app, scope) or await _prepare(request, ws):
             handler = app._websocket_routes.find(request, request._ws_route_handler)
-            if handler.simple and not request._segments:
-                await handler.call(ws)
-            else:
-                await handler.start(request, ws)
+            simple = handler.simple and not request._segments
+            result = handler.call(ws) if simple else handler.start(request, ws)
+            if handler.direct or isawaitable(result):  # a decorator may have decided without the handler
+                await result
             if ws._state is CONNECTING:
                 logger.warning("%s returned without accept(), so the handshake is refused", handler.name)
     except BaseException as error:

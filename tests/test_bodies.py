@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -297,6 +298,57 @@ async def test_a_chosen_app_gets_the_body_again_and_shares_the_session() -> None
     assert answer.json == ["x", "p"]
     assert shared == [{"parent": "p", "child": "x"}]
     assert len(answer.cookies) == 1
+
+
+@pytest.mark.parametrize("headers", [FORM, JSON])
+async def test_the_body_is_there_after_a_chosen_app_has_read_it(headers: list[tuple[str, str]]) -> None:
+    class Child(App):
+        async def take(self) -> bytes:
+            return await self.request.body()
+
+    class Parent(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request._subapp, request._subapp_path = Child(), "take"
+
+        async def after_request(self, request: Any, *rest: Any) -> None:
+            seen.append(await request.body())
+
+    app, seen = App(), []
+    app.middlewares.append(Parent())
+    assert (await http(app, "/", "POST", headers=headers, body=b"1")).body == b"1"
+    assert seen == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "status"), [("POST", "GET", 200), ("POST", "DELETE", 200), ("GET", "POST", 400)]
+)
+async def test_a_hook_that_sets_the_method_leaves_the_body(sent: str, said: str, status: int) -> None:
+    class Override(HttpMiddleware):
+        async def on_headers(self, request: Any) -> None:
+            request.method = said
+            assert request.body_params == {}
+
+    app = Bodies()
+    app.middlewares.append(Override())
+    assert (await http(app, "/take", sent, headers=FORM, body=b"name=a")).status == status
+
+
+@pytest.mark.parametrize("headers", [FORM, JSON, []])
+@pytest.mark.parametrize("message", [dict, MappingProxyType])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+async def test_a_server_may_have_kinds_of_its_own(
+    headers: list[tuple[str, str]], message: Any, kind: Any
+) -> None:
+    async def receive() -> Any:
+        return message({"type": "http.request", "body": kind(pieces.pop(0)), "more_body": bool(pieces)})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    pieces, sent = [b"1", b"2"], []
+    fields = [(name.lower().encode(), value.encode()) for name, value in headers]
+    await Bodies()({"type": "http", "method": "POST", "path": "/raw", "headers": fields}, receive, send)
+    assert (sent[0]["status"], sent[1]["body"]) == (200, b"12")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 from typing import Any
 
 import pytest
@@ -210,6 +211,31 @@ async def test_the_size_of_a_message_counts_in_bytes(size: int | None, message: 
     assert [error.code for error in app.caught if isinstance(error, ConnectionClosed)] == [
         1001 if allowed else 1009
     ]
+
+
+async def test_the_size_can_be_set_later() -> None:
+    app = Life()
+    app.max_message_size = 4
+    async with websocket(app, "/echo") as client:
+        client.send("abcde")
+    assert client.close == (1009, "")
+
+
+async def test_a_decorator_may_decide_without_the_handler() -> None:
+    def members_only(handler: Any) -> Any:
+        @functools.wraps(handler)
+        def wrapper(self: App, ws: WebSocket) -> Any:
+            return handler(self, ws) if self.request.query("member") else None
+
+        return wrapper
+
+    class Club(App):
+        @members_only
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+
+    assert (await handshake(Club(), "/?member=1")).close == (1000, "")
+    assert (await handshake(Club(), "/")).refusal == 403
 
 
 @pytest.mark.parametrize(
