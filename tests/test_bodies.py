@@ -146,15 +146,26 @@ async def test_a_request_without_a_body_is_never_asked_for_one() -> None:
         ({}, [("Content-Length", "1x")], b"", 400),
         ({}, [("Content-Length", "²")], b"", 400),
         ({"max_json_size": 6}, JSON, b'{"a":1}', 413),
+        ({"max_json_size": 6}, JSON, [b'{"a"', b":1}"], 413),
         ({"max_json_size": 7}, JSON, b'{"a":1}', 200),
+        ({}, JSON, b"1".ljust(2**20), 200),
+        ({}, JSON, b"1".ljust(2**20 + 1), 413),
+        ({"max_json_size": None}, JSON, b"1".ljust(2**20 + 1), 200),
         ({"max_form_parts": 2}, FORM, b"a=1&b=2", 200),
         ({"max_form_parts": 2}, FORM, b"a=1&b=2&c=3", 413),
+        ({"max_form_parts": 2}, FORM, [b"a=1&b=2", b"&c=3"], 413),
+        ({}, FORM, b"&".join([b"a=1"] * 1000), 200),
+        ({}, FORM, b"&".join([b"a=1"] * 1001), 413),
+        ({"max_form_parts": None}, FORM, b"&".join([b"a=1"] * 1001), 200),
         ({}, FORM, b"a=1&" * 1_000_000, 413),
         ({"max_form_field_size": 3}, FORM, b"a=%41%41%41", 200),
         ({"max_form_field_size": 3}, FORM, b"a=%41%41%41%41", 413),
+        ({"max_form_field_size": 3}, FORM, [b"a=%41%41", b"%41%41"], 413),
         ({"max_form_field_size": 3}, FORM, b"a=" + b"x" * 100, 413),
         ({"max_form_field_size": 3}, FORM, b"abcd=1", 413),
-        ({}, FORM, b"a=" + b"%41" * 1_100_000, 413),
+        ({}, FORM, b"a=" + b"%41" * 2**20, 200),
+        ({}, FORM, b"a=" + b"%41" * (2**20 + 1), 413),
+        ({"max_form_field_size": None}, FORM, b"a=" + b"%41" * (2**20 + 1), 200),
     ],
 )
 async def test_limits(settings: Any, headers: list[tuple[str, str]], body: Any, status: int) -> None:
@@ -176,7 +187,11 @@ async def test_a_body_that_the_client_cuts_short_never_reaches_a_handler() -> No
         async def index(self, name: str = "") -> str:
             raise AssertionError("the handler must not run")
 
-    for headers, piece in ((JSON, b'{"name": 1}'), (FORM, b"name=1")):
+        async def raw(self) -> str:
+            await self.request.body()
+            raise AssertionError("the handler must not get a part")
+
+    for path, headers, piece in (("/", JSON, b'{"name": 1}'), ("/", FORM, b"name=1"), ("/raw", [], b"x")):
         messages: list[Any] = [
             {"type": "http.request", "body": piece, "more_body": True},
             {"type": "http.disconnect"},
@@ -190,7 +205,7 @@ async def test_a_body_that_the_client_cuts_short_never_reaches_a_handler() -> No
             sent.append(message)
 
         fields = [(name.lower().encode(), value.encode()) for name, value in headers]
-        await Never()({"type": "http", "method": "POST", "path": "/", "headers": fields}, receive, send)
+        await Never()({"type": "http", "method": "POST", "path": path, "headers": fields}, receive, send)
         assert sent[0]["status"] == 400
 
 
@@ -226,6 +241,8 @@ class SlowClient:
         (4.9, b"x", 13, 5.0, "408"),  # a drip: 63.7 s
         (4.9, b"x" * 16 * 1024, 100, 5.0, "408"),  # 490 s for 160 s worth of bytes
         (4.9, b"x" * 16 * 1024 * 5, 100, 5.0, "whole"),
+        (4.9, b"x" * 16 * 1024 * 4, 60, 5.0, "whole"),  # 294 s for 300 s worth of bytes
+        (4.9, b"x" * 16 * 1024 * 4, 70, 5.0, "408"),  # 343 s for 340 s worth of bytes
         (1000.0, b"x", 3, None, "whole"),
     ],
 )

@@ -595,7 +595,13 @@ async def test_path_query_body_file_session_default_in_this_order(
 
 
 @pytest.mark.parametrize(
-    ("headers", "body"), [([FORM], b"x=a"), ([JSON], b'{"x":"a"}'), ([MULTIPART], field("x", "a") + END)]
+    ("headers", "body"),
+    [
+        ([FORM], b"x=a"),
+        ([JSON], b'{"x":"a"}'),
+        ([MULTIPART], field("x", "a") + END),
+        ([MULTIPART], file("x", b"a") + END),
+    ],
 )
 async def test_identity_that_is_missing_is_401_whatever_is_sent(headers: Any, body: bytes) -> None:
     app = await app_with_session()
@@ -818,6 +824,66 @@ async def test_the_handlers_own_headers_are_never_changed(body: Any) -> None:
     assert [len(answer.cookies) for answer in answers] == [2, 2]
     assert all(answer.headers["x-hook"] == "h" for answer in answers)
     assert given == [("X-A", "b")]
+
+
+class UsesAgain(App):
+    """Has one list of header fields for all answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields = [("X-A", "b")]
+
+    async def error(self) -> None:
+        raise HTTPError(409, "", self.fields)
+
+    async def redirect(self) -> Any:
+        return self._redirect("/", self.fields)
+
+    async def page(self) -> None:
+        raise HTTPError(410)
+
+    async def _error_page(self, status: int, detail: str) -> Any:
+        return (status, "gone", self.fields) if status == 410 else None
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        await ws.accept(headers=self.fields)
+
+
+class Adds(HttpMiddleware, WebSocketMiddleware):
+    """Adds a session, a cookie and a field to each answer."""
+
+    async def before_request(self, request: Any) -> None:
+        request.session["n"] = 1
+        request.set_cookie("a", "1")
+
+    async def after_request(self, request: Any, status: int, body: Any, extra_headers: Any) -> None:
+        extra_headers.append(("X-Hook", "h"))
+
+    async def before_websocket(self, request: Any) -> None:
+        await self.before_request(request)
+
+
+class AnswersItself(HttpMiddleware):
+    def __init__(self, fields: Any) -> None:
+        self.fields = fields
+
+    async def before_request(self, request: Any) -> Any:
+        return {"headers": self.fields} if request.path == "/hook" else None
+
+
+async def test_headers_that_are_used_again_are_never_changed() -> None:
+    """Those of an error, a redirect, an error page, a hook and a handshake."""
+    app = UsesAgain()
+    app.middlewares += [Adds(), AnswersItself(app.fields)]
+    app.ws_middlewares.append(Adds())
+    for target, status in {"/error": 409, "/redirect": 302, "/page": 410, "/hook": 200}.items():
+        for _ in range(2):
+            answer = await http(app, target)
+            assert (answer.status, answer.headers["x-a"], len(answer.cookies)) == (status, "b", 2), target
+    for _ in range(2):
+        client = await handshake(app)
+        assert [name for name, _ in client.sent[0]["headers"]].count(b"set-cookie") == 2
+    assert app.fields == [("X-A", "b")]
 
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="unset")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, WebSocket
+from micropie import App, HttpMiddleware, WebSocket, WebSocketMiddleware
 from micropie.origins import is_loopback, parse_origin, same_host
 from tests.driver import handshake, http
 
@@ -273,6 +273,50 @@ async def test_a_page_whose_name_was_made_to_lead_here_is_an_own_one_where_names
 ) -> None:
     headers = [("Origin", "http://evil.example"), ("Host", "evil.example")]
     assert (await handshake(Site(allowed_hosts=allowed), headers=headers)).refusal == refusal
+
+
+class Hooks(HttpMiddleware, WebSocketMiddleware):
+    """Note that they were called."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    async def on_headers(self, request: Any) -> None:
+        self.called.append("on_headers")
+
+    async def before_request(self, request: Any) -> None:
+        self.called.append("before_request")
+
+    async def after_request(self, *arguments: Any) -> None:
+        self.called.append("after_request")
+
+    async def before_websocket(self, request: Any) -> None:
+        self.called.append("before_websocket")
+
+    async def after_websocket(self, request: Any) -> None:
+        self.called.append("after_websocket")
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status", "refusal"),
+    [
+        ("example.com", "https://example.com", 200, None),
+        ("example.com", "https://evil.example", 200, 403),
+        ("evil.example", "https://evil.example", 400, 400),
+    ],
+)
+async def test_what_is_refused_reaches_no_hook(
+    host: str, origin: str, status: int, refusal: int | None
+) -> None:
+    app, hooks = Site(allowed_hosts=["example.com"]), Hooks()
+    app.middlewares.append(hooks)
+    app.ws_middlewares.append(hooks)
+    headers = [("Host", host), ("Origin", origin)]
+    assert (await http(app, headers=headers)).status == status
+    assert hooks.called == ([] if status == 400 else ["on_headers", "before_request", "after_request"])
+    hooks.called.clear()
+    assert (await handshake(app, headers=headers)).refusal == refusal
+    assert hooks.called == ([] if refusal else ["before_websocket", "after_websocket"])
 
 
 async def test_a_request_without_a_host_is_not_served_where_names_matter() -> None:

@@ -233,6 +233,23 @@ async def test_the_session_cookie_is_secure_but_in_development(
     assert all("went over plain HTTP" in line for line in caplog.messages)
 
 
+@pytest.mark.parametrize(
+    ("host", "scope", "secure"),
+    [
+        ("localhost:8000", LOCAL, False),
+        ("localhost:8000", LOCAL | {"scheme": "https"}, True),
+        ("localhost:8000", LOCAL | {"client": ("192.0.2.1", 50000)}, True),
+        ("example.com", LOCAL, True),
+    ],
+)
+async def test_a_cookie_of_the_apps_own_is_secure_but_in_development(
+    host: str, scope: dict[str, Any], secure: bool
+) -> None:
+    app = Site(lambda request: request.set_cookie("own", "1"))
+    [cookie] = (await http(app, headers=[("Host", host)], **scope)).cookies
+    assert cookie == f"own=1; Path=/; HttpOnly;{' Secure;' if secure else ''} SameSite=Lax"
+
+
 async def test_a_websocket_sets_the_same_cookie() -> None:
     for scheme, secure in (("wss", True), ("ws", False)):
         client = await handshake(
@@ -251,10 +268,10 @@ async def test_a_cookie_for_other_sites_is_secure_in_development_too() -> None:
 
 async def test_the_warning_names_the_host_once(caplog: pytest.LogCaptureFixture) -> None:
     app = Site()
-    for host in ("one.example", "two.example"):
+    for host in ("one\x85.example", "two.example"):
         await login(app, host=host, scheme="http")
     [line] = caplog.messages
-    assert "'one.example'" in line
+    assert r"'one\x85.example'" in line
 
 
 async def test_no_cookie_without_a_session() -> None:

@@ -6,9 +6,16 @@ import ast
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
+import hypercorn
 import pytest
+import uvicorn
+from daphne.cli import CommandLineInterface
+from granian.cli import cli as granian
+from granian.utils.proxies import wrap_asgi_with_proxy_headers
+from hypercorn.middleware import ProxyFixMiddleware
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -16,6 +23,7 @@ from micropie import App
 from micropie.exceptions import HTTPError
 from micropie.origins import check_origin
 from micropie.settings import CHECKS
+from tests.driver import make_scope
 from tests.serving import serve
 from tools.blocks import blocks, find_run
 
@@ -112,6 +120,34 @@ def test_the_line_in_the_log_is_the_one_that_it_shows(caplog: pytest.LogCaptureF
         check_origin({"headers": headers}, ())
     [shown] = [block.source.strip() for block in blocks(PATH) if block.name == "security-log"]
     assert caplog.messages == [shown]
+
+
+def test_the_servers_options_are_those_that_it_names() -> None:
+    mib = 1024 * 1024
+    daphne = CommandLineInterface().parser
+    of_granian = {setting.name: setting for setting in granian.params}
+    assert uvicorn.Config("").ws_max_size == 16 * mib
+    assert hypercorn.Config().websocket_max_message_size == 16 * mib
+    assert daphne.get_default("websocket_max_message_size") == mib
+    assert not daphne.get_default("proxy_headers")
+    assert not any("message" in name for name in of_granian)
+    assert of_granian["http1_header_read_timeout"].default == 30_000
+
+
+@pytest.mark.parametrize(
+    ("wrap", "believes_everybody"), [(ProxyFixMiddleware, True), (wrap_asgi_with_proxy_headers, False)]
+)
+async def test_a_servers_middleware_believes_the_proxy(wrap: Any, believes_everybody: bool) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["scheme"], scope["client"][0]))
+
+    said = [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-Proto", "https")]
+    for client in ("127.0.0.1", "192.0.2.1"):
+        await wrap(app)(make_scope("http", "/", said, scheme="http", client=(client, 50000)), None, None)
+    told = ("https", "203.0.113.9")
+    assert seen == [told, told if believes_everybody else ("http", "192.0.2.1")]
 
 
 def test_the_app_of_the_page(tmp_path: Path) -> None:

@@ -108,6 +108,11 @@ BACKENDS = {
 
 VIEWS = {
     "an id can be guessed": Mutant("sessions:new_session_id", "secrets.token_urlsafe(32)", '"x" * 43'),
+    "an id comes from a generator with a state": Mutant(
+        "sessions:new_session_id",
+        "secrets.token_urlsafe(32)",
+        '__import__("base64").urlsafe_b64encode(__import__("random").randbytes(32)).decode()[:43]',
+    ),
     "an id is short": Mutant("sessions:new_session_id", "32", "12"),
     "any text is an id": Mutant(
         "sessions:valid_session_id", "value if re.fullmatch", "value if True or re.fullmatch"
