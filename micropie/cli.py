@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import socket
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
 from .app import App
-from .examples import ExampleError, copy, examples, missing, sentence
+from .examples import EXTRAS, ExampleError, copy, examples, missing, sentence
 from .loading import AppNotFound, Target, load
 from .routetable import route_table
 
@@ -65,6 +67,18 @@ class _Problem(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the result is the exit status, 2 for whatever its user has to mend."""
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            print(end="", flush=True)
+    except BrokenPipeError:
+        # Who reads the output has seen enough, as "head" has; nothing may come when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _main(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -149,6 +163,7 @@ def _run(options: argparse.Namespace) -> None:
     except ImportError:
         raise _Problem("run needs uvicorn: install micropie with the extra 'server'") from None
     app = _load(options.app)
+    _check_address(options.host, options.port)
     if options.reload:
         os.environ[_TARGET] = options.app
         uvicorn.run(
@@ -166,9 +181,22 @@ def _run(options: argparse.Namespace) -> None:
 def served() -> Any:
     """The app, in the process that is started again after each change."""
     try:
-        return load(os.environ[_TARGET])
-    except AppNotFound as problem:
+        return _load(os.environ[_TARGET])
+    except (AppNotFound, _Problem) as problem:
         sys.exit(f"error: {problem}")
+
+
+def _check_address(host: str, port: int) -> None:
+    """Uvicorn says it too, but not which port nor what to do, and only after the startup."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            hint = "; name another, or --port 0 for any that is free" if taken else ""
+            raise _Problem(f"cannot listen on {host}, port {port}: {error.strerror}{hint}") from None
 
 
 def _folder(text: str) -> Path:
@@ -195,7 +223,9 @@ def _load(text: str) -> Any:
         while step is not None and _on_the_way(step.tb_frame.f_code.co_filename):
             step = step.tb_next
         traceback.print_exception(error.with_traceback(step))
-        raise _Problem(f"{text} cannot be loaded, see above") from None
+        extra = EXTRAS.get(error.name or "") if isinstance(error, ModuleNotFoundError) else None
+        hint = f'; "micropie[{extra}]" brings what it lacks' if extra else ""
+        raise _Problem(f"{text} cannot be loaded, see above{hint}") from None
 
 
 def _on_the_way(file: str) -> bool:

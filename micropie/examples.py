@@ -15,7 +15,7 @@ _HERE = Path(__file__).parent
 _OF_THE_PAGE = {".rst", ".webp", ".pyc"}
 
 #: Which of our extras brings a module; others are named as they are.
-_EXTRAS = {
+EXTRAS = {
     "httpx": "testing",
     "jinja2": "templates",
     "multipart": "forms",
@@ -65,7 +65,7 @@ def copy(name: str, target: Path) -> list[str]:
     """Copy an example into a new or empty folder, and return the names of its files.
 
     Raises:
-        ExampleError: If there is no such example, or the folder holds something.
+        ExampleError: If there is no such example, the folder holds something, or it cannot be written.
     """
     found = examples()
     if name not in found:
@@ -75,11 +75,14 @@ def copy(name: str, target: Path) -> list[str]:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExampleError(f"{target} is there already: name a folder that is new or empty")
     names = []
-    for path in files(found[name]):
-        part = path.relative_to(found[name])
-        (target / part).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target / part)
-        names.append(part.as_posix())
+    try:
+        for path in files(found[name]):
+            part = path.relative_to(found[name])
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / part)
+            names.append(part.as_posix())
+    except OSError as error:
+        raise ExampleError(f"{target} cannot be written: {error.strerror}") from None
     return names
 
 
@@ -88,9 +91,9 @@ def missing(folder: Path) -> list[str]:
     own = {path.stem for path in folder.glob("*.py")}
     used = {name for path in folder.rglob("*.py") for name in _imports(path)} - own - sys.stdlib_module_names
     lacking = {name for name in used | _ALWAYS if importlib.util.find_spec(name) is None}
-    extras = sorted({_EXTRAS[name] for name in lacking & _EXTRAS.keys()})
+    extras = sorted({EXTRAS[name] for name in lacking & EXTRAS.keys()})
     named = [f"micropie[{','.join(extras)}]"] if extras else []
-    return named + sorted(lacking - _EXTRAS.keys())
+    return named + sorted(lacking - EXTRAS.keys())
 
 
 def _imports(path: Path) -> set[str]:

@@ -52,6 +52,8 @@ class Target:
         """
         found = next((path for folder in folders if (path := folder / self.place).is_file()), None)
         if found is None:
+            if any((folder / self.place).is_dir() for folder in folders):
+                raise AppNotFound(f"{Path(self.place)} is a folder: name a file in it, such as app.py")
             places = " or ".join(dict.fromkeys(str((folder / self.place).parent) for folder in folders))
             raise AppNotFound(f"there is no file {Path(self.place).name} in {places}")
         return found.resolve()

@@ -87,7 +87,8 @@ def _check(servers: list[LiveServer]) -> None:
         try:
             server.check()
         except AssertionError as error:
-            pytest.fail(str(error), pytrace=False)
+            # From nothing, so that pytest says it once.
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _servers(config: pytest.Config) -> list[LiveServer]:

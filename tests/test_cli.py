@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,16 +89,26 @@ def test_the_help_teaches_by_examples(
         ("examples copy", "the following arguments are required: NAME"),
         ("examples copy ecco", "error: there is no example 'ecco'; did you mean echo?"),
         ("examples copy echo .", "error: . is there already: name a folder that is new or empty"),
+        ("examples copy echo empty.py/mine", "error: empty.py/mine cannot be written: Not a directory"),
         ("run nothing.py", "error: there is no file nothing.py in "),
         ("routes nothing", "error: there is no module 'nothing' here"),
         ("run site_of_mine.py", "error: site_of_mine.py has several apps, one, two: name one"),
         ("routes site_of_mine.py:three", "error: site_of_mine.py has no three; apps in it: one, two"),
         ("run empty.py", "error: empty.py has no app: it needs a line such as"),
         ("run wrong.py", "SyntaxError: invalid syntax\nerror: wrong.py cannot be loaded, see above"),
+        (
+            "run lacking.py",
+            'error: lacking.py cannot be loaded, see above; "micropie[socketio]" brings what it lacks',
+        ),
         ("routes other.py", "error: other.py is no MicroPie app, but of builtins"),
+        ("run other.py --host 203.0.113.1 --port 0", "error: cannot listen on 203.0.113.1, port 0: "),
     ],
 )
-def test_what_its_user_has_to_mend(command: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_its_user_has_to_mend(
+    command: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "socketio", None)
+    save("import socketio", "lacking.py")
     save("from micropie import App\none, two = App(), App()")
     save("", "empty.py")
     save("class", "wrong.py")
@@ -106,6 +117,36 @@ def test_what_its_user_has_to_mend(command: str, words: str, capsys: pytest.Capt
     shown = capsys.readouterr()
     assert words in shown.err
     assert shown.out == ""
+
+
+@pytest.mark.parametrize("command", ["run", "run --no-reload"])
+def test_a_port_that_is_taken(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    save(SITE.format("hi"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert status_of(f"{command} site_of_mine.py --port {port}") == 2
+    words = (
+        f"error: cannot listen on 127.0.0.1, port {port}: Address already in use; name another, or --port 0 "
+    )
+    assert capsys.readouterr().err.startswith(words)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["", "run --help", "examples", "routes site_of_mine.py"])
+def test_nobody_reads_the_output(command: str, unbuffered: str) -> None:
+    save(SITE.format("hi"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "micropie", *command.split()],
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        check=False,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert done.stderr == ""
 
 
 def test_a_traceback_begins_in_the_file_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,18 +242,34 @@ def test_run_hands_over_to_uvicorn(
     started: list[tuple[Any, dict[str, Any]]] = []
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: started.append((app, options)))
     monkeypatch.setenv("MICROPIE_RUN", "")
-    assert main(["run", *command.split(), "--port", "8001", "--host", "0.0.0.0"]) == 0
+    assert main(["run", *command.split(), "--port", "0", "--host", "0.0.0.0"]) == 0
     [(app, options)] = started
-    assert (options["host"], options["port"]) == ("0.0.0.0", 8001)
+    assert (options["host"], options["port"]) == ("0.0.0.0", 0)
     assert options.get("reload_dirs") == (None if watched is None else [str(Path(watched).resolve())])
     assert type(cli.served() if watched else app).__name__ == "Site"
 
 
-def test_what_the_reloading_process_says_of_a_file_without_an_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    save("")
+@pytest.mark.parametrize(
+    ("source", "error", "traceback"),
+    [
+        ("", "has no app", ""),
+        ("1 / 0", "cannot be loaded, see above", "ZeroDivisionError: division by zero\n"),
+    ],
+)
+def test_what_the_reloading_process_says(
+    source: str,
+    error: str,
+    traceback: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save(source)
     monkeypatch.setenv("MICROPIE_RUN", "site_of_mine.py")
-    with pytest.raises(SystemExit, match=r"error: site_of_mine\.py has no app"):
+    with pytest.raises(SystemExit, match=rf"error: site_of_mine\.py {error}"):
         cli.served()
+    shown = capsys.readouterr().err
+    assert shown.endswith(traceback)
+    assert shown.count("  File ") == bool(traceback)
 
 
 def test_the_console_script() -> None:
