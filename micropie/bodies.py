@@ -104,7 +104,7 @@ class Body:
         self._limits = limits
         self._length = length
         self._first = first
-        self._expected = self._more = expected
+        self.expected = self._more = expected
         self._received = 0
         self._spent = 0.0
         self._pieces: list[bytes] = []
@@ -218,7 +218,7 @@ class Body:
         """The server's ``receive`` for another app: a body that was read comes once more."""
         if self._first is not None:
             await self.read()  # so that it is kept for who asks when the other app is done
-        if self._whole is None or self._replayed or not self._expected:
+        if self._whole is None or self._replayed or not self.expected:
             return await self._receive()
         self._replayed = True
         return {"type": "http.request", "body": self._whole, "more_body": False}

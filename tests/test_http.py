@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, methods
-from tests.driver import Answer, http
+from tests.driver import Answer, http, make_scope
 
 SECRET = "the secret that no client may see"
 HTML = "text/html; charset=utf-8"
@@ -516,6 +516,41 @@ async def test_an_error_of_a_stream_that_is_closed_early_is_logged(caplog: pytes
     answer = await http(Endless(), "/fails_at_the_end", "HEAD")
     assert answer.complete
     assert "error at the end of the stream for /fails_at_the_end" in caplog.text
+
+
+async def test_a_stream_is_whole_where_a_receive_must_not_be_cancelled() -> None:
+    """As with granian, which takes that for the client's end as long as the message of the body has not come."""
+
+    class Slow(App):
+        async def index(self) -> AsyncIterator[str]:
+            await asyncio.sleep(0)
+            for _ in range(10):
+                yield "x"
+
+    sent: list[Any] = []
+    lost, asked = False, False
+
+    async def receive() -> Any:
+        nonlocal lost, asked
+        if lost:
+            return {"type": "http.disconnect"}
+        if asked:
+            return await asyncio.Event().wait()
+        try:
+            for _ in range(5):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            lost = True
+            raise
+        asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        await asyncio.sleep(0)
+
+    await Slow()(make_scope("http", "/", [], method="GET"), receive, send)
+    assert b"".join(message.get("body", b"") for message in sent) == b"x" * 10
 
 
 async def test_the_rest_of_a_request_is_no_departure() -> None:
