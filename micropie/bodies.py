@@ -109,7 +109,8 @@ class Body:
         self._spent = 0.0
         self._pieces: list[bytes] = []
         self._whole = None if expected else b""
-        self._error: HTTPError | None = None
+        # Status and detail for everybody who reads later; an error would hold, by its traceback, this body.
+        self._error: tuple[int, str] | None = None
         self._streamed = self._replayed = False
         # Whether a task reads, and what others wait for meanwhile.
         self._reading = False
@@ -139,7 +140,7 @@ class Body:
     def _next_piece(self) -> bytes | Awaitable[bytes]:
         """The next piece if it has come in already, else what to await for it."""
         if self._error is not None:
-            raise self._error
+            raise HTTPError(*self._error)
         try:
             if self._first is None:
                 check_length(self._length, self._limits.body)
@@ -147,7 +148,7 @@ class Body:
             message, self._first = self._first, None
             return self._taken(message) if isinstance(message, dict) else self._in_time(message)
         except HTTPError as error:
-            self._error = error  # for everybody who reads later
+            self._error = error.status, error.detail
             raise
 
     def _taken(self, message: Message) -> bytes:
@@ -171,10 +172,10 @@ class Body:
                 message = await waiting
             return self._taken(message)
         except TimeoutError:
-            self._error = HTTPError(408, "the body came too slowly")
-            raise self._error from None
+            self._error = 408, "the body came too slowly"
+            raise HTTPError(*self._error) from None
         except HTTPError as error:
-            self._error = error
+            self._error = error.status, error.detail
             raise
         finally:
             self._spent += clock() - began

@@ -9,12 +9,13 @@ import types
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-Outcome: TypeAlias = tuple[T | None, BaseException | None]
+#: A result and an error, of which one is None; :func:`reveal` empties it.
+Outcome: TypeAlias = list[T | BaseException | None]
 
 
 def this_task() -> asyncio.Task[Any]:
@@ -42,18 +43,17 @@ def task_that_awaits(awaited: object) -> asyncio.Task[Any] | None:
 @types.coroutine
 def resumed(coroutine: Coroutine[Any, Any, T], future: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that was begun, by ``send(None)``, and waits for a future."""
-    while True:
-        try:
-            value = yield future
-        except BaseException as error:
-            proceed = partial(coroutine.throw, error)
-        else:
-            proceed = partial(coroutine.send, value)
-        try:
-            future = proceed()
-        except StopIteration as end:
-            result: T = end.value
-            return result
+    try:
+        while True:
+            try:
+                value = yield future
+            except BaseException as error:
+                future = coroutine.throw(error)
+            else:
+                future = coroutine.send(value)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 @asynccontextmanager
@@ -88,7 +88,10 @@ async def leave_when(event: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIte
         await uninterrupted(all_done([watcher]))
         error = None if watcher.cancelled() else watcher.exception()
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
 
 
 async def uninterrupted(job: Coroutine[Any, Any, None]) -> None:
@@ -160,9 +163,9 @@ class Pool:
 
 def _call(function: Callable[..., T], arguments: tuple[Any, ...]) -> Outcome[T]:
     try:
-        return function(*arguments), None
+        return [function(*arguments), None]
     except BaseException as error:
-        return None, error
+        return [None, error]
 
 
 def reveal(outcome: Outcome[T]) -> T:
@@ -171,11 +174,16 @@ def reveal(outcome: Outcome[T]) -> T:
     Raises:
         Exception: What it raised; as the cause of a RuntimeError if that would end more than the call.
     """
+    error: Any
     result, error = outcome
-    if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
-        raise error
-    if error is not None:
-        raise RuntimeError(f"a sync handler raised {error!r}") from error
+    outcome.clear()  # the frames that hold it are in the error's traceback, and so is this one
+    try:
+        if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
+            raise error
+        if error is not None:
+            raise RuntimeError(f"a sync handler raised {error!r}") from error
+    finally:
+        del error
     return result  # type: ignore[return-value]  # one of the two is set
 
 

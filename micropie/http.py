@@ -137,7 +137,10 @@ async def _failure(request: Request, error: BaseException) -> Answer | None:
     """The answer to an error; None if a mounted app had begun to answer."""
     if not is_ordinary(error):
         await after_hooks(request, Answer(500, ""))
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
     if request._started:
         logger.error(
             "the app mounted for %s failed while it was answering", request._shown_path, exc_info=error

@@ -173,6 +173,9 @@ class MultipartForm:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+            if self._error is not None:
+                self._error.__traceback__ = None  # it holds this form, whose files hold the error
+            self._task = self._error = None  # the context of the task holds the request
         for queue in self._queues:
             queue.abort()
 
@@ -182,7 +185,8 @@ class MultipartForm:
                 for event in self._parser.parse(chunk):
                     await self._handle(event)
             self._parser.close()
-        except ValueError:  # what multipart raises for malformed input
+        except ValueError as error:  # what multipart raises for malformed input
+            error.__traceback__ = None  # it holds the parser, which keeps the error
             self._end(HTTPError(400, "the multipart form is malformed or not complete"))
         except Exception as error:
             if not isinstance(error, HTTPError):

@@ -76,7 +76,10 @@ async def _conclude(request: WebSocketRequest, ws: WebSocket, error: BaseExcepti
     if error is not None and not is_ordinary(error):
         await uninterrupted(_wind_up(request, errors))
         _log(request, errors[1:])
-        raise error
+        try:
+            raise error
+        finally:
+            del error, errors  # its traceback holds this frame
     if request._entered or request._view is not None:
         await uninterrupted(_wind_up(request, errors))
     _log(request, errors[1:])

@@ -15,11 +15,13 @@ from urllib.parse import quote
 import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware
-from tests.driver import handshake, http, websocket
+from tests.driver import handshake, http, make_scope, websocket
 
 ID = "a-session-that-the-client-knows"
 COOKIE = ("Cookie", f"session_id={ID}")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
+MULTIPART = ("Content-Type", "multipart/form-data; boundary=B")
+UPLOAD = b'--B\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nCONTENT\r\n--B--\r\n'
 
 # --- to a URL -------------------------------------------------------------------------------------------
 
@@ -398,6 +400,24 @@ class Watched(App):
         self.watch(self.request)
         return ""
 
+    def thread_refused(self) -> str:
+        self.watch(self.request)
+        raise HTTPError(404)
+
+    async def raw(self) -> bytes:
+        self.watch(self.request)
+        return await self.request.body()
+
+    async def upload(self, file: Any) -> str:
+        self.watch(self.request)
+        while await file["content"].get() is not None:
+            pass
+        return ""
+
+    async def waits(self) -> None:
+        self.watch(self.request)
+        await asyncio.Event().wait()
+
     async def ws_echo(self, ws: WebSocket) -> None:
         self.watch(self.request, ws)
         await ws.accept()
@@ -417,6 +437,12 @@ class Watched(App):
         self.watch(self.request, ws)
         await ws.accept()
         raise ValueError
+
+    async def ws_waits(self, ws: WebSocket) -> None:
+        self.watch(self.request, ws)
+        await ws.accept()
+        async with ws.until_closed():
+            await asyncio.Event().wait()
 
     async def ws_run(self, ws: WebSocket) -> None:
         self.watch(self.request, ws)
@@ -457,6 +483,10 @@ def no_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("/broken", {}),
         ("/stream", {}),
         ("/thread", {}),
+        ("/thread_refused", {}),
+        ("/raw", {"method": "POST", "body": b"x", "headers": [("Content-Length", "a")]}),
+        ("/raw", {"method": "POST", "body": b"x", "headers": [("Content-Length", "999999999")]}),
+        ("/upload", {"method": "POST", "headers": [MULTIPART], "body": UPLOAD}),
     ],
 )
 async def test_a_request_is_gone_with_its_answer(target: str, options: Any, no_collector: None) -> None:
@@ -464,6 +494,75 @@ async def test_a_request_is_gone_with_its_answer(target: str, options: Any, no_c
     await app.session_backend.save(ID, {"n": 1}, 60)
     await http(app, target, **options)
     assert [thing() for thing in app.served] == [None]
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        ("/raw", []),
+        ("/form", [FORM]),
+        ("/text", [("Content-Type", "application/json")]),
+        ("/upload", [MULTIPART]),
+        ("/upload", [MULTIPART, ("Content-Length", "1")]),
+    ],
+)
+@pytest.mark.parametrize("end", ["disconnect", "wrong", "cancel"])
+async def test_a_body_that_does_not_end_well_is_gone_too(
+    target: str, fields: list[tuple[str, str]], end: str, no_collector: None
+) -> None:
+    async def receive() -> Any:
+        if pieces:
+            return {
+                "type": "http.request",
+                "body": pieces.pop(0),
+                "more_body": bool(pieces) or end != "wrong",
+            }
+        if end == "cancel":
+            cut.set()
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    class Remembers(HttpMiddleware):
+        async def on_headers(self, request: Any) -> None:
+            app.watch(request)
+
+    app, cut, pieces = Watched(), asyncio.Event(), [UPLOAD[:70], b"x"]
+    app.middlewares.append(Remembers())
+    task = asyncio.create_task(app(make_scope("http", target, fields, method="POST"), receive, send))
+    if end == "cancel":
+        await cut.wait()
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    del task
+    await asyncio.sleep(0)
+    assert {thing() for thing in app.served} == {None}
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_what_is_cancelled_is_gone_too(kind: str, no_collector: None) -> None:
+    async def receive() -> Any:
+        if not began:
+            began.append(True)
+            return {"type": "websocket.connect"}
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        pass
+
+    app, began = Watched(), []
+    task = asyncio.create_task(app(make_scope(kind, "/waits", [], method="GET"), receive, send))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    del task
+    await asyncio.sleep(0)
+    assert {thing() for thing in app.served} == {None}
 
 
 @pytest.mark.parametrize("target", ["/echo", "/session", "/refused", "/broken", "/run", "/caught"])
