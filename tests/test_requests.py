@@ -171,6 +171,17 @@ async def test_the_session_cookie() -> None:
             "/app",
             "session_id=*; Path=/x; Max-Age=28800; Domain=example.com; HttpOnly; Secure; SameSite=Strict",
         ),
+        # Browsers take a cookie of such a name only with Secure, the path / and no domain.
+        (
+            {"session_cookie": "__Host-session"},
+            "",
+            "__Host-session=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=Lax",
+        ),
+        (
+            {"session_cookie": {"name": "__Host-session", "path": "/"}},
+            "/shop",
+            "__Host-session=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=Lax",
+        ),
         (
             {"session_cookie": {"name": "sid", "samesite": "none"}},
             "",
