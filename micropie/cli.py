@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,8 @@ def _run(options: argparse.Namespace) -> None:
             factory=True,
             reload=True,
             reload_dirs=[str(_folder(options.app))],
+            # Else a change that comes at once is missed. Without watchfiles, uvicorn looks again and again.
+            reload_delay=0.0 if find_spec("watchfiles") else 0.25,
             host=options.host,
             port=options.port,
         )

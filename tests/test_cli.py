@@ -246,6 +246,7 @@ def test_run_hands_over_to_uvicorn(
     [(app, options)] = started
     assert (options["host"], options["port"]) == ("0.0.0.0", 0)
     assert options.get("reload_dirs") == (None if watched is None else [str(Path(watched).resolve())])
+    assert options.get("reload_delay") == (None if watched is None else 0.0)  # a change at once is seen
     assert type(cli.served() if watched else app).__name__ == "Site"
 
 
