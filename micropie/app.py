@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import quote
@@ -112,7 +113,8 @@ class App:
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         """Make an app with the settings of its class, so that one whose ``__init__`` forgets this class's works."""
-        app = super().__new__(cls)
+        make = super().__new__
+        app: Self = make(cls) if make is object.__new__ else make(cls, *args, **settings)
         app.middlewares, app.ws_middlewares = [], []
         app.startup_handlers, app.shutdown_handlers = [], []
         app._mounts = []
@@ -120,7 +122,8 @@ class App:
         app._warned = False
         app._http_routes = Routes(app, App)
         app._websocket_routes = Routes(app, App, websocket=True)
-        app._configure(None, {})
+        with suppress(Exception):  # __init__() may still set what a setting needs; else it says what is wrong
+            app._configure(None, {})
         return app
 
     def __init__(self, session_backend: SessionBackend | None = None, **settings: Unpack[Settings]) -> None:

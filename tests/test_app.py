@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -159,6 +160,42 @@ async def test_an_app_that_forgets_its_base_class_works() -> None:
     assert (await http(Forgets(), "/", "POST", headers=form, body=b"a=12")).status == 413
     with pytest.raises(AttributeError, match=r"'App' object has no attribute 'typo'$"):
         _ = App().typo
+
+
+async def test_a_setting_may_wait_for_what_init_sets() -> None:
+    class Waits(App):
+        max_form_parts = "one"
+
+        def __init__(self, hosts: list[str]) -> None:
+            self.hosts = hosts
+            super().__init__(max_form_parts=1)
+
+        @functools.cached_property
+        def allowed_hosts(self) -> list[str]:
+            return self.hosts
+
+        async def index(self) -> str:
+            return "x"
+
+    assert (await http(Waits(["testserver"]))).status == 200
+    assert (await http(Waits(["other"]))).status == 400
+
+
+async def test_an_app_may_have_a_base_class_that_takes_arguments() -> None:
+    class Named:
+        def __new__(cls, name: str) -> Any:
+            named = super().__new__(cls)
+            named.name = name
+            return named
+
+    class Both(App, Named):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+
+        async def index(self) -> str:
+            return self.name
+
+    assert (await http(Both("x"))).text == "x"
 
 
 async def test_the_request_of_each_handler_is_its_own() -> None:
