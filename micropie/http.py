@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("micropie")
 
+#: How long a stream waits for the message of a request without a body, in seconds.
+_GRACE = 1.0
 
 #: Header fields that say that there is more to do than to call a handler.
 _TELLING = frozenset((b"cookie", b"content-length", b"transfer-encoding"))
@@ -204,7 +208,10 @@ async def _examine(request: Request, handler: Handler, result: Any) -> Answer:
     await request._body.settle()
     if not request._body.expected:
         # Its one message too: granian takes a receive() that is cancelled before that has come for the client's end.
-        request._gone = (await request._receive())["type"] == "http.disconnect"
+        # Somebody around this app may have taken it already.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                request._gone = (await request._receive())["type"] == "http.disconnect"
     async with leave_when(partial(_client_left, request)):
         await request._stream.fetch_first()
     return found._replace(body=request._stream)

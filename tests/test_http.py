@@ -835,3 +835,23 @@ async def test_a_hook_that_replaces_a_body_by_a_stream_does_not_keep_its_length(
     answer = await http(app)
     assert (answer.text, "content-length" in answer.headers, answer.headers["x-b"]) == ("ab", False, "2")
     assert ("x-a" in answer.headers) is names_headers
+
+
+async def test_a_stream_begins_when_its_request_has_been_taken_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("micropie.http._GRACE", 0.01)
+
+    class Streaming(App):
+        async def index(self) -> AsyncIterator[str]:
+            yield "a"
+            yield "b"
+
+    class Outer:
+        """Takes the one message of a request, and passes on nothing but the client's end, which never comes."""
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await Streaming()(scope, asyncio.Event().wait, send)
+
+    assert (await http(Outer())).text == "ab"
