@@ -92,7 +92,7 @@ SEGMENTS = (
     "_x",
     "ws_x",
 )
-ROOTS = ("", "/root", "/root/", "/other", "/take")
+ROOTS = ("", "/prefix", "/prefix/", "/other", "/take")
 QUERIES = (
     b"",
     b"a=1",
