@@ -96,11 +96,12 @@ def test_upload_comes_back(run_example: RunExample, visit: Visit) -> None:
         page.wait_for_function("document.querySelector('progress').value > 0")
         visitor.expect_error("Failed to load resource")
         upload.server.stop(signal.SIGKILL)
-        expect(page.get_by_role("listitem")).to_contain_text("Failed: the connection was lost")
         visitor.expect_status("Connection lost (code 1006)")
         expect(page.get_by_label("Choose files")).to_be_disabled()
         upload.server.start()  # It knows nothing of the session that it has given to the page.
+        # Chromium says so or, where it had used that connection before, first tries again by itself.
+        expect(page.get_by_role("listitem")).to_contain_text("Failed: ")
         expect(page.get_by_role("status")).to_have_text("Connected")
         slow_down(page, -1)
-        choose(page, "apple pie.jpg", PIE)
-        expect(page.get_by_role("listitem").first).to_contain_text("Done: 976.6 KiB")
+        choose(page, "apple pie.jpg", bytes(10_240))
+        expect(page.get_by_role("listitem").first).to_contain_text("Done: 10 KiB")
