@@ -13,7 +13,6 @@ from urllib.parse import quote
 from .bodies import Limits
 from .concurrency import Pool
 from .http import serve_http
-from .lifespan import serve_lifespan
 from .middleware import HttpMiddleware, WebSocketMiddleware
 from .mounts import Mount, parse_prefix
 from .requests import Request, current_request, lazy
@@ -28,9 +27,8 @@ from .sessions import (
 )
 from .settings import CHECKS, MIB, Settings, checked, parse_origins, session_cookie
 from .templates import make_environment
-from .types import ASGIApp, Headers, Receive, Scope, Send
+from .types import ASGIApp, Headers
 from .websockets import WebSocket
-from .ws import serve_websocket
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -165,13 +163,6 @@ class App:
 
     # What every request passes is one coroutine, not two: serve_http() hands on what is not HTTP.
     __call__ = serve_http
-
-    def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "websocket":
-            return serve_websocket(self, scope, receive, send)
-        if scope["type"] == "lifespan":
-            return serve_lifespan(self, scope, receive, send)
-        raise ValueError(f"MicroPie handles http, websocket and lifespan, not {scope['type']!r}")
 
     @property
     def request(self) -> Request:

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 from inspect import Parameter as Signed
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
 
 from .converters import Convert, converter
 from .exceptions import HTTPError
@@ -108,7 +108,7 @@ class Parameter:
         if not self.session_only:
             query = request._query
             if query is None:
-                query = request.query_params
+                query = request._read_query()
             values: list[Any] | None = query.get(self.name)
             if not values and request._contents is not None:
                 values = request._contents.values(self.name)
@@ -134,9 +134,6 @@ class Parameter:
             return [self.convert(value) for value in values] if self.many else self.convert(values[0])
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
             raise HTTPError(400, f"the parameter {self.name!r} must be {self.kind}") from None
-
-
-Arguments: TypeAlias = tuple[list[Any], dict[str, Any] | None]
 
 
 class Plan:
@@ -188,18 +185,20 @@ class Plan:
         names: set[str | None] = {p.name for p in named if p.name not in request.query_params}
         return names if names and self.extra is None and not any(p.many for p in named) else {None}
 
-    def bind(self, request: Request, *leading: Any) -> Arguments:
-        """The arguments for one call.
+    def bind(self, request: Request, arguments: list[Any]) -> dict[str, Any] | None:
+        """Find the arguments for one call.
 
         Args:
             request: Where they come from: the path segments after the one that named the handler, and all else.
-            leading: What comes before them.
+            arguments: Those that come first; the other positional ones are added.
+
+        Returns:
+            The keyword arguments; None if there are none.
 
         Raises:
             HTTPError: 404, 400 or 401, as :class:`Parameter` says, or 404 for too many segments.
         """
         segments = request._segments or ()
-        arguments = [*leading]
         used, count = 0, len(segments)
         for parameter in self.positional:
             if used < count and parameter.in_path:
@@ -214,11 +213,11 @@ class Plan:
             elif self.exact:
                 raise HTTPError(404)
         if not self.by_name:
-            return arguments, None
+            return None
         keywords = {parameter.name: parameter.find(request) for parameter in self.keyword}
         if self.extra is not None:
             self._bind_extra(self.extra, request, keywords)
-        return arguments, keywords
+        return keywords
 
     def _bind_extra(self, extra: Parameter, request: Request, keywords: dict[str, Any]) -> None:
         sent: dict[str, list[Any] | None] = dict(request.query_params)

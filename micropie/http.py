@@ -15,6 +15,7 @@ from .exceptions import HTTPError
 from .failures import answer_to
 from .headers import encode_headers
 from .hooks import after_hooks, before_hooks, on_headers
+from .lifespan import serve_lifespan
 from .mounts import find_mount
 from .origins import check_host
 from .requests import Request, current_request
@@ -32,6 +33,7 @@ from .responses import (
 from .routing import Handler
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .visits import load_session, save_before_answer
+from .ws import serve_websocket
 
 if TYPE_CHECKING:
     from .app import App
@@ -51,8 +53,14 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
     Raises:
         ValueError: For a scope that is neither HTTP, WebSocket nor lifespan.
     """
-    if scope["type"] != "http":
-        await app._serve_other(scope, receive, send)
+    kind = scope["type"]
+    if kind != "http":
+        if kind == "websocket":
+            await serve_websocket(app, scope, receive, send)
+        elif kind == "lifespan":
+            await serve_lifespan(app, scope, receive, send)
+        else:
+            raise ValueError(f"MicroPie handles http, websocket and lifespan, not {kind!r}")
         return
     request = Request(app, scope, receive, send)
     token = current_request.set(request)
@@ -128,7 +136,7 @@ async def _respond(request: Request) -> Answer | Encoded | None:
         request._form = await request._contents.read()
     handler = app._http_routes.find(request, chosen)
     if handler.direct and request._form is None:
-        result = await handler.start(request)
+        result = await handler.start(request, [])
     else:
         result = await _call(request, handler)
     encode = ENCODERS.get(type(result))
@@ -189,10 +197,11 @@ async def _call(request: Request, handler: Handler) -> Any:
     if request._form is not None:
         await request._form.wait_for(handler.plan.wanted(request.path_params, request))
     if handler.blocks:
-        arguments, keywords = handler.plan.bind(request)
+        arguments: list[Any] = []
+        keywords = handler.plan.bind(request, arguments)
         result = await request._app._pool.run(partial(handler.call, *arguments, **(keywords or {})))
     else:
-        result = handler.start(request)
+        result = handler.start(request, [])
     return await result if isawaitable(result) else result
 
 

@@ -187,14 +187,16 @@ class Request:
         Raises:
             HTTPError: 400 for more than 1,000 parameters.
         """
-        if self._query is None:
-            raw = self.scope.get("query_string")
-            self._query = parse_query(raw) if raw else {}
-        return self._query
+        return self._read_query() if self._query is None else self._query
 
     @query_params.setter
     def query_params(self, values: dict[str, list[str]]) -> None:
         self._query = values
+
+    def _read_query(self) -> dict[str, list[str]]:
+        raw = self.scope.get("query_string")
+        self._query = query = parse_query(raw) if raw else {}
+        return query
 
     @lazy
     def cookies(self) -> dict[str, str]:
@@ -380,4 +382,4 @@ def parse_query(raw: bytes) -> dict[str, list[str]]:
     """
     if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
         raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
-    return parse_pairs(raw.decode(errors="replace"))
+    return parse_pairs(raw.decode("utf-8", "replace"))

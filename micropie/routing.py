@@ -94,12 +94,12 @@ class Handler:
         self.direct = inspect.iscoroutinefunction(call) and self.problem is self.allowed is None
         self.simple = self.direct and self.plan.empty
 
-    def start(self, request: Request, *leading: Any) -> Any:
+    def start(self, request: Request, arguments: list[Any]) -> Any:
         """Call the method with its arguments; an async one then waits to be awaited.
 
         Args:
             request: Where the arguments come from.
-            leading: What comes before them.
+            arguments: Those that come first; the others are added.
 
         Raises:
             HTTPError: For an argument that is missing or wrong.
@@ -107,7 +107,7 @@ class Handler:
         """
         if self.problem is not None:
             raise TypeError(self.problem)
-        arguments, keywords = self.plan.bind(request, *leading)
+        keywords = self.plan.bind(request, arguments)
         return self.call(*arguments, **keywords) if keywords else self.call(*arguments)
 
 

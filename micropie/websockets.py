@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +27,9 @@ class WebSocket(Wire):
 
     A handler accepts it, then receives and sends until :class:`~micropie.ConnectionClosed` says that it is
     over.  One task may receive while others send.  Any of the methods may be cancelled.
+
+    It is the :class:`WebSocketRequest` that opened it, too, with all that a request tells: ``ws.query_params``,
+    ``ws.headers``, ``ws.session``.  So ``self.request`` in its handler is this very object.
     """
 
     __slots__ = ()
@@ -33,7 +37,7 @@ class WebSocket(Wire):
     @property
     def subprotocols(self) -> tuple[str, ...]:
         """What the client offered, in its order of preference."""
-        return tuple(self._request.scope.get("subprotocols") or ())
+        return tuple(self.scope.get("subprotocols") or ())
 
     @property
     def closed(self) -> bool:
@@ -43,7 +47,7 @@ class WebSocket(Wire):
     @property
     def session_id(self) -> str | None:
         """The id of the session that belongs to this socket; None if the client knows of none."""
-        return self._request._session.id
+        return self._session.id
 
     # --- the handshake --------------------------------------------------------------------------------
 
@@ -76,19 +80,20 @@ class WebSocket(Wire):
             check_subprotocol(subprotocol, self.subprotocols)
         fields = handshake_headers(headers) if headers else []
         limit = self._limit if max_message_size is None else checked_size(max_message_size)
-        if self._request._marked or session_id is not None:
-            cookies = await save_before_accept(self._request, session_id)
+        if self._marked or session_id is not None:
+            cookies = await save_before_accept(self, session_id)
             self._expect(CONNECTING)  # another task may have been faster
             fields += encode_headers(cookies)
-        self._request._sealed = True
-        self._limit = limit
-        self._open()
+        self._sealed = True
+        self._state = OPEN
         self.accepted = True
-        self._request._app._open_websockets.add(self)
+        self._receive_now, self._send_now = self._receive, self._send
+        self._limit = limit
+        # UTF-8 has one to four bytes per character.
+        self._short = sys.maxsize if limit is None else limit // 4
+        self._app._open_websockets.add(self)
         try:
-            await self._request._send(
-                {"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields}
-            )
+            await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         except asyncio.CancelledError:
             self._over(1006)  # nobody knows whether it was sent, so nothing more may be
             raise
@@ -117,7 +122,7 @@ class WebSocket(Wire):
         if content is None:
             raise TypeError("the answer to a handshake cannot be a stream")
         self._over(1006)
-        if "websocket.http.response" in (self._request.scope.get("extensions") or ()):
+        if "websocket.http.response" in (self.scope.get("extensions") or ()):
             await self._finish(
                 {"type": "websocket.http.response.start", "status": status, "headers": fields},
                 {"type": "websocket.http.response.body", "body": content},

@@ -5,7 +5,7 @@
     CONNECTING ──accept──> OPEN ──close, the client leaves, a bad message──> CLOSED
          └──────────────────the handshake is refused──────────────────────────^
 
-The server's ``receive`` and ``send`` are at hand only while they may be called: in any other state functions
+``_receive_now`` and ``_send_now`` are the server's functions only while they may be called: in any other state ones
 that fail stand in their place.  Messages come in through the three ``receive`` methods, which differ only in the kind
 that they return at once; they go out through the two ``send`` methods or, the last ones, through ``_finish()``.
 So whatever a handler does, the server gets legal ASGI.
@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Awaitable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from .concurrency import task_that_awaits, this_task, uninterrupted
 from .exceptions import ConnectionClosed
-from .types import Message, Receive, Send
+from .requests import WebSocketRequest
+from .types import Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from .requests import WebSocketRequest
+    from .app import App
 
 logger = logging.getLogger("micropie")
 
@@ -53,26 +53,22 @@ async def _not_now(message: Message | None = None) -> Any:
     raise _NotNow
 
 
-class Wire:
-    """One connection to one client.
+class Wire(WebSocketRequest):
+    """One connection to one client: the request that opened it, and what comes after it.
 
-    Args:
-        request: The handshake, from whose ``receive`` the message ``websocket.connect`` has been taken.
+    They are one object, since there is never one without the other.
     """
 
     # What every connection is asked for; the rest is for a few, and costs the others neither time nor memory.
     __slots__ = (
-        "__dict__",
-        "__weakref__",
         "_ahead",
         "_close_reason",
         "_closing",
         "_ended",
         "_limit",
         "_pending",
-        "_receive",
-        "_request",
-        "_send",
+        "_receive_now",
+        "_send_now",
         "_short",
         "_state",
         "_taken",
@@ -84,16 +80,22 @@ class Wire:
     _reader: asyncio.Task[Any] | None = None
     _interrupted = False
 
-    def __init__(self, request: WebSocketRequest) -> None:
-        self._request = request
-        self._limit = request._app.max_message_size
+    def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        # What Request.__init__() does, which as a call of its own costs each connection as much again.
+        self._app = app
+        self._receive = receive
+        self._send = send
+        self.scope = scope
+        self._segments = self._query = self._contents = self._form = self._view = self._stream = None
+        self._marked = self._sealed = False
+        self._limit = app.max_message_size
         #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
         self.accepted: bool = False
         self._state = CONNECTING
         #: The close code that ended it, sent or received; 1006 if no close frame passed; None until then.
         self.close_code: int | None = None
-        self._receive: Receive = _not_now
-        self._send: Send = _not_now
+        self._receive_now: Receive = _not_now
+        self._send_now: Send = _not_now
         # A text of so many characters is never too large; none is wanted before and after the socket is open.
         self._short = -1
         # Who waits for whom: a reader for _pending, which the server gives, unless _wake_reader() interrupts it; a
@@ -106,12 +108,6 @@ class Wire:
         self._ahead: asyncio.Task[Message] | None = None
         # Whether the last messages are on their way, so that not all know yet that it is over.
         self._closing = False
-
-    def _open(self) -> None:
-        self._state = OPEN
-        self._receive, self._send = self._request._receive, self._request._send
-        # UTF-8 has one to four bytes per character.
-        self._short = sys.maxsize if self._limit is None else self._limit // 4
 
     def _expect(self, state: State) -> None:
         """Raise what is due in any other state: ConnectionClosed at the end, RuntimeError for misuse."""
@@ -128,7 +124,7 @@ class Wire:
 
     def _note(self, code: int, reason: str) -> None:
         self._state = CLOSED
-        self._receive = self._send = _not_now
+        self._receive_now = self._send_now = _not_now
         self._short = -1
         self.close_code = code
         self._close_reason = reason
@@ -151,7 +147,7 @@ class Wire:
         """
         if self._pending is not None:
             await self._turn()
-        receive = self._receive
+        receive = self._receive_now
         self._pending = pending = receive()
         try:
             message = await pending
@@ -174,7 +170,7 @@ class Wire:
         """
         if self._pending is not None:
             await self._turn()
-        receive = self._receive
+        receive = self._receive_now
         self._pending = pending = receive()
         try:
             message = await pending
@@ -198,7 +194,7 @@ class Wire:
         """
         if self._pending is not None:
             await self._turn()
-        receive = self._receive
+        receive = self._receive_now
         self._pending = pending = receive()
         try:
             message = await pending
@@ -240,8 +236,9 @@ class Wire:
     def _left(self, message: Message) -> ConnectionClosed:
         """Note that the client has left, if we did not close before, and return what to raise for it."""
         if self._state is not CLOSED:
+            code = message.get("code") or 1005
             # uvicorn hands on its library's own kind of int.
-            self._note(int(message.get("code") or 1005), message.get("reason") or "")
+            self._note(code if type(code) is int else int(code), message.get("reason") or "")
         if self._ended is not None or self._taken is not None:
             self._announce()
         return ConnectionClosed(self.close_code or 1006, self._close_reason)
@@ -259,7 +256,7 @@ class Wire:
 
     def _register_readers(self) -> None:
         """Know at any time which task receives: for granian, which sends nothing while a ``receive()`` waits."""
-        receive = self._request._receive
+        receive = self._receive
 
         async def registered() -> Message:
             self._reader = this_task()
@@ -268,7 +265,7 @@ class Wire:
             finally:
                 self._reader = None
 
-        self._request._receive = registered
+        self._receive = registered
 
     def _wake_reader(self) -> None:
         """Have a reader that waits for the server see that it is over.
@@ -303,7 +300,7 @@ class Wire:
             raise TypeError(f"a text message is a str, not {type(data).__name__}")
         if not data.isascii():
             data.encode()  # a lone surrogate is the caller's mistake, and no lost connection
-        send = self._send
+        send = self._send_now
         try:
             await send({"type": "websocket.send", "text": data})
         except Exception as error:
@@ -322,7 +319,7 @@ class Wire:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"a binary message is bytes, not {type(data).__name__}")
             data = bytes(data)
-        send = self._send
+        send = self._send_now
         try:
             await send({"type": "websocket.send", "bytes": data})
         except Exception as error:
@@ -387,7 +384,7 @@ class Wire:
             await self._release()
         try:
             for message in messages:
-                await self._request._send(message)
+                await self._send(message)
         except Exception as error:
             # That the client was faster does not matter.  But Daphne refuses, by a bare Exception, the
             # codes 1001 to 1014, which its library keeps for itself: better 1000 than no end.
@@ -407,7 +404,7 @@ class Wire:
             raise RuntimeError("run() is running on this WebSocket already")
         self._taken = asyncio.Event()
         if self._state is OPEN:
-            self._receive = self._receive_beside_run
+            self._receive_now = self._receive_beside_run
         try:
             while self._state is not CLOSED or self._closing:
                 if self._pending is None and self._state is OPEN:
@@ -427,12 +424,12 @@ class Wire:
                 self._left(message)
 
     async def _receive_one(self) -> Message:
-        return await self._request._receive()
+        return await self._receive()
 
     async def _receive_beside_run(self) -> Message:
         """The server's ``receive`` while run() runs, and after it."""
         try:
-            return await (self._request._receive() if self._ahead is None else self._take(self._ahead))
+            return await (self._receive() if self._ahead is None else self._take(self._ahead))
         finally:
             if self._taken is not None:
                 self._taken.set()

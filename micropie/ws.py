@@ -13,7 +13,7 @@ from .failures import error_page
 from .middleware import short_circuit
 from .mounts import find_mount
 from .origins import check_host, check_origin
-from .requests import WebSocketRequest, current_request
+from .requests import current_request
 from .responses import header_list
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .visits import load_session
@@ -25,37 +25,39 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("micropie")
 
+#: Header fields that say whose page asks, and whether there is more to do than to call the handler.
+_TELLING = frozenset((b"host", b"origin", b"cookie"))
+
 
 async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) -> None:
     """Handle one connection.  Only a cancellation leaves this function.
 
     Its way: origin, session loaded, hooks, handler, hooks, session saved, closed.
     """
-    request = WebSocketRequest(app, scope, receive, send)
-    ws = WebSocket(request)
+    ws = WebSocket(app, scope, receive, send)
     connecting = receive()
     if (await connecting)["type"] != "websocket.connect":
         return  # the client left before anything could begin
     if type(connecting) is not CoroutineType:
         ws._register_readers()
     del connecting  # else it would be kept as long as the socket is open
-    token = current_request.set(request)
+    token = current_request.set(ws)
     try:
-        if not _needs_more(app, scope) or await _prepare(request, ws):
-            handler = app._websocket_routes.find(request, request._ws_route_handler)
-            simple = handler.simple and not request._segments
-            result = handler.call(ws) if simple else handler.start(request, ws)
+        if not _asks_for_more(app, scope) or await _prepare(ws):
+            handler = app._websocket_routes.find(ws, ws._ws_route_handler)
+            simple = handler.simple and not ws._segments
+            result = handler.call(ws) if simple else handler.start(ws, [ws])
             if handler.direct or isawaitable(result):  # a decorator may have decided without the handler
                 await result
             if ws._state is CONNECTING:
                 logger.warning("%s returned without accept(), so the handshake is refused", handler.name)
     except BaseException as error:
         # Most handlers end with a ConnectionClosed, and leave nothing to do.
-        if not isinstance(error, ConnectionClosed) or _is_unfinished(request, ws):
-            await _conclude(request, ws, error)
+        if not isinstance(error, ConnectionClosed) or ws._state is not CLOSED or ws._closing or ws._marked:
+            await _conclude(ws, error)
     else:
-        if _is_unfinished(request, ws):
-            await _conclude(request, ws, None)
+        if ws._state is not CLOSED or ws._closing or ws._marked:
+            await _conclude(ws, None)
     finally:
         if ws._state is not CLOSED:
             ws._over(1006)  # for a task that still holds it
@@ -65,104 +67,104 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
             await ws._release()
 
 
-def _is_unfinished(request: WebSocketRequest, ws: WebSocket) -> bool:
-    """Whether there is something to close, to run or to save at the end."""
-    return ws._state is not CLOSED or ws._closing or request._marked
-
-
-async def _conclude(request: WebSocketRequest, ws: WebSocket, error: BaseException | None) -> None:
+async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
     """Run the after hooks, save the session and close; the first error says how, and none is lost."""
     errors = [] if error is None else [error]
     if error is not None and not is_ordinary(error):
-        await uninterrupted(_wind_up(request, errors))
-        _log(request, errors[1:])
+        await uninterrupted(_wind_up(ws, errors))
+        _log(ws, errors[1:])
         try:
             raise error
         finally:
             del error, errors  # its traceback holds this frame
-    if request._entered or request._view is not None:
-        await uninterrupted(_wind_up(request, errors))
-    _log(request, errors[1:])
-    await _end(request, ws, errors[0] if errors else None)
+    if ws._entered or ws._view is not None:
+        await uninterrupted(_wind_up(ws, errors))
+    _log(ws, errors[1:])
+    await _end(ws, errors[0] if errors else None)
 
 
-async def _wind_up(request: WebSocketRequest, errors: list[BaseException]) -> None:
+async def _wind_up(ws: WebSocket, errors: list[BaseException]) -> None:
     """Run the after hooks and save the session, both of them, and collect what goes wrong."""
-    errors += await _after_hooks(request)
-    errors += await _save_session(request)
+    errors += await _after_hooks(ws)
+    errors += await _save_session(ws)
 
 
-def _needs_more(app: App, scope: Scope) -> bool:
-    """Check where the handshake comes from; whether there is more to do before the handler is called."""
+def _asks_for_more(app: App, scope: Scope) -> bool:
+    """Whether there is more to do before the handler is called than to see that a page of this very host asks."""
+    if app.ws_middlewares or app._mounts or app._allowed_hosts or "session" in scope:
+        return True
+    host = origin = None
+    for name, value in scope["headers"]:
+        if name in _TELLING:
+            if name == b"host" and host is None:
+                host = value
+            elif name == b"origin" and origin is None:
+                origin = value
+            else:  # a cookie, or a field that comes twice
+                return True
+    return origin is not None and not (host and (origin == b"http://" + host or origin == b"https://" + host))
+
+
+async def _prepare(ws: WebSocket) -> bool:
+    """Do all that comes before the handler; whether the handler's turn comes, and no mounted app's."""
+    app, scope = ws._app, ws.scope
     if app._allowed_hosts:
         check_host(scope, app._allowed_hosts)
-    fields = dict(scope["headers"])  # far cheaper than to look for one after the other
-    origin = fields.get(b"origin")
-    if origin is not None:
-        # Nearly every handshake comes from a page of this very host, and has no field twice.
-        host = fields.get(b"host")
-        own = host and (origin == b"http://" + host or origin == b"https://" + host)
-        if not own or len(fields) != len(scope["headers"]):
-            check_origin(scope, app._allowed_origins)
-    return b"cookie" in fields or bool(app.ws_middlewares or app._mounts) or "session" in scope
-
-
-async def _prepare(request: WebSocketRequest, ws: WebSocket) -> bool:
-    """Load the session and run the hooks; whether the handler's turn comes, and no mounted app's."""
-    await load_session(request)
-    if await _refused_by_hook(request, ws):
+    check_origin(scope, app._allowed_origins)
+    await load_session(ws)
+    if await _refused_by_hook(ws):
         return False
-    mounted = find_mount(request._app._mounts, request)
+    mounted = find_mount(app._mounts, ws)
     if mounted is not None:
-        await _pass_on(request, ws, *mounted)
+        await _pass_on(ws, *mounted)
     return mounted is None
 
 
 # --- hooks and session -----------------------------------------------------------------------------------
 
 
-async def _refused_by_hook(request: WebSocketRequest, ws: WebSocket) -> bool:
-    request._entered = []
-    request._marked = True
-    for middleware in request._app.ws_middlewares:
+async def _refused_by_hook(ws: WebSocket) -> bool:
+    ws._entered = []
+    ws._marked = True
+    for middleware in ws._app.ws_middlewares:
         hook = middleware.before_websocket
-        refusal = short_circuit(await hook(request), hook)
+        refusal = short_circuit(await hook(ws), hook)
         if refusal is not None:
             await ws.reject(
                 refusal.get("status_code", 403), refusal.get("body", ""), refusal.get("headers", ())
             )
             return True
-        request._entered.append(middleware)
+        ws._entered.append(middleware)
     return False
 
 
-async def _after_hooks(request: WebSocketRequest) -> list[BaseException]:
+async def _after_hooks(ws: WebSocket) -> list[BaseException]:
     """Run the after hooks, each one, and return their errors."""
     errors: list[BaseException] = []
-    while request._entered:
+    while ws._entered:
         try:
-            await request._entered.pop().after_websocket(request)
+            await ws._entered.pop().after_websocket(ws)
         except BaseException as error:
             errors.append(error)
     return errors
 
 
-def _log(request: WebSocketRequest, errors: list[BaseException]) -> None:
+def _log(ws: WebSocket, errors: list[BaseException]) -> None:
     for error in errors:
-        logger.error("error after the handler for %s", request._shown_path, exc_info=error)
+        logger.error("error after the handler for %s", ws._shown_path, exc_info=error)
 
 
-async def _save_session(request: WebSocketRequest) -> list[BaseException]:
-    session = request._view
-    if session is None or session.scope is not request.scope:
+async def _save_session(ws: WebSocket) -> list[BaseException]:
+    session = ws._view
+    if session is None or session.scope is not ws.scope:
         return []  # the app that chose this one saves it
     if session.unstorable:
         logger.warning(
             "the session for %s is not stored: one can begin only before accept(), with its cookie",
-            request._shown_path,
+            ws._shown_path,
         )
     try:
-        await request.save_session()
+        await ws.save_session()
     except Exception as error:
         return [error]
     return []
@@ -171,7 +173,7 @@ async def _save_session(request: WebSocketRequest) -> list[BaseException]:
 # --- a mounted app ---------------------------------------------------------------------------------------
 
 
-async def _pass_on(request: WebSocketRequest, ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
+async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
     code = 1000
     first: list[Message] = [{"type": "websocket.connect"}]
     # Where the child has left the connection; sends may overlap, and none leads back from the end.
@@ -179,7 +181,7 @@ async def _pass_on(request: WebSocketRequest, ws: WebSocket, child: ASGIApp, sco
 
     async def receive() -> Message:
         nonlocal stands
-        message = first.pop() if first else await request._receive()
+        message = first.pop() if first else await ws._receive()
         if message["type"] == "websocket.disconnect":
             stands = "over"
         return message
@@ -188,58 +190,58 @@ async def _pass_on(request: WebSocketRequest, ws: WebSocket, child: ASGIApp, sco
         nonlocal stands
         if message["type"] == "websocket.http.response.start":
             stands = "over"  # which it is should this fail
-            await request._send(message)
+            await ws._send(message)
             stands = "refusing"
             return
         if message["type"] not in ("websocket.accept", "websocket.send"):
             stands = "refusing" if message.get("more_body") else "over"
         elif not stands:
             stands = "open"
-        await request._send(message)
+        await ws._send(message)
 
     try:
         await child(scope, receive, send)
     except OSError:
-        logger.debug("the client of the app mounted for %s has left", request._shown_path, exc_info=True)
+        logger.debug("the client of the app mounted for %s has left", ws._shown_path, exc_info=True)
         stands = "over"
     except Exception:
         if not stands:
             raise
-        logger.exception("the app mounted for %s failed", request._shown_path)
+        logger.exception("the app mounted for %s failed", ws._shown_path)
         code = 1011
     if stands == "open":
         await ws._finish({"type": "websocket.close", "code": code, "reason": ""})
     if stands == "refusing":
         await ws._finish({"type": "websocket.http.response.body", "body": b""})
     # A child that has not answered the handshake leaves that to _end().
-    request._started = bool(stands)
+    ws._started = bool(stands)
 
 
 # --- the end ---------------------------------------------------------------------------------------------
 
 
-async def _end(request: WebSocketRequest, ws: WebSocket, error: BaseException | None) -> None:
+async def _end(ws: WebSocket, error: BaseException | None) -> None:
     """Answer the handshake if nobody has, close the socket if nobody has, and log what went wrong."""
     error = None if error is None else the_one(error)
-    if request._started:
+    if ws._started:
         if error is not None:
-            logger.error("error around the app mounted for %s", request._shown_path, exc_info=error)
+            logger.error("error around the app mounted for %s", ws._shown_path, exc_info=error)
     elif error is None:
         await _close(ws, 1000)
     elif isinstance(error, HTTPError):
-        await _fail(request, ws, error, 1008)
+        await _fail(ws, error, 1008)
     elif isinstance(error, InvalidJSON) and ws.accepted:
         await _close(ws, 1007)
     elif isinstance(error, ConnectionClosed) and (ws.accepted or ws.closed):
         if not ws.closed:
             logger.warning(
                 "a ConnectionClosed that is not this socket's own left the handler for %s",
-                request._shown_path,
+                ws._shown_path,
             )
         await ws.close()
     else:
-        logger.error("error in the handler for %s", request._shown_path, exc_info=error)
-        await _fail(request, ws, HTTPError(500), 1011)
+        logger.error("error in the handler for %s", ws._shown_path, exc_info=error)
+        await _fail(ws, HTTPError(500), 1011)
 
 
 async def _close(ws: WebSocket, code: int) -> None:
@@ -249,10 +251,10 @@ async def _close(ws: WebSocket, code: int) -> None:
         await ws.close()
 
 
-async def _fail(request: WebSocketRequest, ws: WebSocket, error: HTTPError, code: int) -> None:
+async def _fail(ws: WebSocket, error: HTTPError, code: int) -> None:
     if ws.accepted or ws.closed:
         await _close(ws, code)
         return
-    page = await error_page(request._app, error)
+    page = await error_page(ws._app, error)
     body = page.body if isinstance(page.body, (str, bytes)) else ""  # no handshake is refused with a stream
     await ws.reject(page.status, body, header_list(page))

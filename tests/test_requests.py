@@ -36,7 +36,8 @@ class Site(App):
         return "logged in"
 
     async def ws_index(self, ws: WebSocket) -> None:
-        assert isinstance(self.request, WebSocketRequest)
+        assert self.request is ws
+        assert isinstance(ws, WebSocketRequest)
         await ws.accept()
         await ws.send_json(self.ask(self.request))
 

@@ -235,7 +235,7 @@ async def test_of_two_tasks_that_accept_one_does() -> None:
             await asyncio.sleep(0)
 
     async def job(ws: WebSocket) -> None:
-        ws._request.session["n"] = 1
+        ws.session["n"] = 1
         results = await asyncio.gather(ws.accept(), ws.accept(), return_exceptions=True)
         assert [type(result) for result in results if result] == [RuntimeError]
 

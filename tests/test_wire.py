@@ -376,7 +376,7 @@ async def test_a_second_disconnect_does_not_matter() -> None:
 async def test_the_judge_of_these_tests_cannot_be_silenced() -> None:
     async def job(ws: WebSocket) -> None:
         try:
-            await ws._request._send({"type": "websocket.accept"})
+            await ws._send({"type": "websocket.accept"})
         except Exception:
             pytest.fail("an app must not be able to catch it")
 
