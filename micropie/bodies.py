@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from functools import lru_cache
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from .codec import load_json
@@ -26,14 +26,27 @@ _SLICE = 64 * 1024
 _SMALL = 4096
 
 
-class Limits(NamedTuple):
-    """What a body may cost; None is no limit."""
+class Limits:
+    """What a body may cost; None is no limit.
 
-    gap: float | None
-    body: int | None
-    json: int | None
-    field: int | None
-    parts: int | None
+    Args:
+        gap: Seconds between two of its pieces.
+        body: Bytes of all of it.
+        json: Bytes of JSON.
+        field: Bytes of a form's field.
+        parts: Fields and files of a form.
+    """
+
+    __slots__ = ("body", "field", "gap", "json", "parts")
+
+    def __init__(
+        self, *, gap: float | None, body: int | None, json: int | None, field: int | None, parts: int | None
+    ) -> None:
+        self.gap = gap
+        self.body = body
+        self.json = json
+        self.field = field
+        self.parts = parts
 
 
 def check_limit(size: int, limit: int | None, what: str) -> None:

@@ -18,16 +18,15 @@ from .hooks import after_hooks, before_hooks, on_headers
 from .lifespan import serve_lifespan
 from .mounts import find_mount
 from .origins import check_host
-from .requests import Request, current_request
+from .requests import Request, enter_request, leave_request
 from .responses import (
-    ENCODERS,
     NO_BODY,
     Answer,
-    Encoded,
     Stream,
     answer,
     encode_answer,
     encode_chunk,
+    encoder_of,
     header_list,
 )
 from .routing import Handler
@@ -55,24 +54,28 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
     """
     kind = scope["type"]
     if kind != "http":
-        if kind == "websocket":
-            await serve_websocket(app, scope, receive, send)
-        elif kind == "lifespan":
-            await serve_lifespan(app, scope, receive, send)
-        else:
-            raise ValueError(f"MicroPie handles http, websocket and lifespan, not {kind!r}")
+        await (serve_websocket if kind == "websocket" else serve_lifespan)(app, scope, receive, send)
         return
     request = Request(app, scope, receive, send)
-    token = current_request.set(request)
+    token = enter_request(request)
     result: Any
     try:
         try:
-            handler = app._http_routes.by_path.get(scope["path"])
-            if handler is None or not handler.simple or _asks_for_more(app, scope):
-                result = await _respond(request)
-            else:
-                result = await handler.call()
-                encode = ENCODERS.get(type(result))
+            routes = app._http_routes
+            more = _asks_for_more(app, scope)
+            result = handler = (
+                await _prepare(request)
+                if more
+                else routes.by_path.get(scope["path"]) or routes.by_segments(request)
+            )
+            if isinstance(handler, Handler):
+                if request._form is not None or not handler.direct:
+                    result = await _call(request, handler)
+                elif handler.simple and not request._segments:
+                    result = await handler.call()
+                else:
+                    result = await handler.start(request, [])
+                encode = encoder_of(type(result))
                 if encode is None or request._marked:
                     result = await _examine(request, handler, result)
                 else:
@@ -93,11 +96,11 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
             if request._stream is not None or request._form is not None:
                 await uninterrupted(_close(request))
         finally:
-            current_request.reset(token)
+            leave_request(token)
 
 
 def _asks_for_more(app: App, scope: Scope) -> bool:
-    """Whether there is more to do for a request than to call a handler without arguments."""
+    """Whether there is more to do for a request than to call a handler with what its URL says."""
     if (
         scope["method"] != "GET"
         or app.middlewares
@@ -113,11 +116,11 @@ def _asks_for_more(app: App, scope: Scope) -> bool:
     return False
 
 
-async def _respond(request: Request) -> Answer | Encoded | None:
-    """The whole way to an answer: session loaded, hooks, body, handler.
+async def _prepare(request: Request) -> Handler | Answer | None:
+    """Do all that comes before the handler: host, session, hooks, body.
 
     Returns:
-        The answer; None if a mounted app has sent one.
+        The handler whose turn it is; the answer of a hook in its place; None if a mounted app has answered.
     """
     app, scope = request._app, request.scope
     chosen: str | None = None
@@ -127,22 +130,14 @@ async def _respond(request: Request) -> Answer | Encoded | None:
     if b"cookie" in fields or "session" in scope:
         await load_session(request)
     if app.middlewares or app._mounts:
-        early = await _prepare(request)
+        early = await _run_hooks(request)
         if early is not None or request._started:
             return early
         chosen = request._route_handler
     elif scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
         request._contents = Contents(scope["method"], fields, request._receive, app._limits)
         request._form = await request._contents.read()
-    handler = app._http_routes.find(request, chosen)
-    if handler.direct and request._form is None:
-        result = await handler.start(request, [])
-    else:
-        result = await _call(request, handler)
-    encode = ENCODERS.get(type(result))
-    if encode is None or request._marked:
-        return await _examine(request, handler, result)
-    return encode(result)
+    return app._http_routes.find(request, chosen)
 
 
 async def _failure(request: Request, error: BaseException) -> Answer | None:
@@ -173,7 +168,7 @@ async def _close(request: Request) -> None:
             logger.exception("error at the end of the stream for %s", request._shown_path)
 
 
-async def _prepare(request: Request) -> Answer | None:
+async def _run_hooks(request: Request) -> Answer | None:
     """Run the hooks and read the body; an early answer of a hook, or what a mounted app sends, is the answer."""
     app = request._app
     early = await on_headers(request)

@@ -16,7 +16,13 @@ logger = logging.getLogger("micropie")
 
 
 async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Run the startup handlers, wait for the server's end, run the shutdown handlers."""
+    """Run the startup handlers, wait for the server's end, run the shutdown handlers.
+
+    Raises:
+        ValueError: For the scope of something else, which is nothing that an app can answer.
+    """
+    if scope["type"] != "lifespan":
+        raise ValueError(f"MicroPie handles http, websocket and lifespan, not {scope['type']!r}")
     children: list[Child] = []
     try:
         await receive()

@@ -31,6 +31,9 @@ SESSION_KEY = "micropie.session"
 #: The request that this task, or this thread of a sync handler, works on.
 current_request: ContextVar[Request] = ContextVar("current_request")
 
+# A method of an imported name costs every caller the making of a bound method; these are made.
+enter_request, leave_request = current_request.set, current_request.reset
+
 
 class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
     """An attribute that is computed when it is first looked at, and that can be set."""

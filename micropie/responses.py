@@ -132,13 +132,15 @@ def _encode_json(value: Any) -> Encoded:
     return [_JSON, (b"content-length", b"%d" % len(body))], body
 
 
-#: The same for what handlers return most of the time, a body and nothing else, by its type.
-ENCODERS: dict[type, Callable[[Any], Encoded]] = {
+_ENCODERS: dict[type, Callable[[Any], Encoded]] = {
     str: _encode_text,
     bytes: _encode_bytes,
     dict: _encode_json,
     list: _encode_json,
 }
+
+#: The same for what handlers return most of the time, a body and nothing else: how to encode it by its type, or None.
+encoder_of = _ENCODERS.get
 
 
 def encode_chunk(chunk: Any) -> bytes:

@@ -183,11 +183,12 @@ class Routes:
             LookupError: If there is none with the chosen name.
         """
         scope = request.scope
-        if chosen is None and not scope.get("root_path"):
-            handler = self.by_path.get(scope["path"])
-            if handler is not None:
-                return handler
-        segments = split_path(scope)
+        handler = None if chosen or scope.get("root_path") else self.by_path.get(scope["path"])
+        return handler or self.by_segments(request, chosen)
+
+    def by_segments(self, request: Request, chosen: str | None = None) -> Handler:
+        """The same for a path that :attr:`by_path` has not."""
+        segments = split_path(request.scope)
         if chosen is not None:
             request._segments = request._segments or segments[1:]
             return self._chosen.get(chosen) or self._choose(chosen)

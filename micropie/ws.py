@@ -13,8 +13,9 @@ from .failures import error_page
 from .middleware import short_circuit
 from .mounts import find_mount
 from .origins import check_host, check_origin
-from .requests import current_request
+from .requests import enter_request, leave_request
 from .responses import header_list
+from .routing import Handler
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .visits import load_session
 from .websockets import WebSocket
@@ -41,10 +42,12 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     if type(connecting) is not CoroutineType:
         ws._register_readers()
     del connecting  # else it would be kept as long as the socket is open
-    token = current_request.set(ws)
+    token = enter_request(ws)
     try:
-        if not _asks_for_more(app, scope) or await _prepare(ws):
-            handler = app._websocket_routes.find(ws, ws._ws_route_handler)
+        routes = app._websocket_routes
+        more = _asks_for_more(app, scope)
+        handler = await _prepare(ws) if more else routes.by_path.get(scope["path"]) or routes.by_segments(ws)
+        if handler is not None:
             simple = handler.simple and not ws._segments
             result = handler.call(ws) if simple else handler.start(ws, [ws])
             if handler.direct or isawaitable(result):  # a decorator may have decided without the handler
@@ -62,7 +65,7 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
         if ws._state is not CLOSED:
             ws._over(1006)  # for a task that still holds it
         app._open_websockets.discard(ws)
-        current_request.reset(token)
+        leave_request(token)
         if ws._ahead is not None:
             await ws._release()
 
@@ -91,7 +94,13 @@ async def _wind_up(ws: WebSocket, errors: list[BaseException]) -> None:
 
 def _asks_for_more(app: App, scope: Scope) -> bool:
     """Whether there is more to do before the handler is called than to see that a page of this very host asks."""
-    if app.ws_middlewares or app._mounts or app._allowed_hosts or "session" in scope:
+    if (
+        app.ws_middlewares
+        or app._mounts
+        or app._allowed_hosts
+        or scope.get("root_path")
+        or "session" in scope
+    ):
         return True
     host = origin = None
     for name, value in scope["headers"]:
@@ -105,19 +114,24 @@ def _asks_for_more(app: App, scope: Scope) -> bool:
     return origin is not None and not (host and (origin == b"http://" + host or origin == b"https://" + host))
 
 
-async def _prepare(ws: WebSocket) -> bool:
-    """Do all that comes before the handler; whether the handler's turn comes, and no mounted app's."""
+async def _prepare(ws: WebSocket) -> Handler | None:
+    """Do all that comes before the handler: host, origin, session, hooks.
+
+    Returns:
+        The handler whose turn it is; None if a hook has refused, or a mounted app has had its turn.
+    """
     app, scope = ws._app, ws.scope
     if app._allowed_hosts:
         check_host(scope, app._allowed_hosts)
     check_origin(scope, app._allowed_origins)
     await load_session(ws)
     if await _refused_by_hook(ws):
-        return False
+        return None
     mounted = find_mount(app._mounts, ws)
     if mounted is not None:
         await _pass_on(ws, *mounted)
-    return mounted is None
+        return None
+    return app._websocket_routes.find(ws, ws._ws_route_handler)
 
 
 # --- hooks and session -----------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ async def test_a_declared_length_that_is_too_large_is_refused_before_reading() -
     async def receive() -> Any:
         raise AssertionError("nothing should be read")
 
-    body = Body(receive, LIMITS._replace(body=10), b"11")
+    body = Body(receive, limits(body=10), b"11")
     with pytest.raises(Exception, match="413"):
         await body.read()
 
@@ -209,7 +209,8 @@ async def test_a_body_that_the_client_cuts_short_never_reaches_a_handler() -> No
         assert sent[0]["status"] == 400
 
 
-LIMITS = Limits(gap=5.0, body=None, json=None, field=None, parts=None)
+def limits(*, gap: float | None = 5.0, body: int | None = None) -> Limits:
+    return Limits(gap=gap, body=body, json=None, field=None, parts=None)
 
 
 class SlowClient:
@@ -250,7 +251,7 @@ async def test_a_slow_body(
     monkeypatch: pytest.MonkeyPatch, wait: float, piece: bytes, count: int, gap: float | None, outcome: str
 ) -> None:
     client = SlowClient(asyncio.get_running_loop(), monkeypatch)
-    body = Body(client.receive(wait, piece, count), LIMITS._replace(gap=gap), None)
+    body = Body(client.receive(wait, piece, count), limits(gap=gap), None)
     if outcome == "whole":
         assert await body.read() == piece * count
     else:
@@ -471,7 +472,7 @@ async def test_a_long_field_is_decoded_in_slices_that_cut_no_character(text: byt
 @pytest.mark.parametrize("first_gives_up", [False, True])
 async def test_two_readers_of_a_body_that_is_still_coming(first_gives_up: bool) -> None:
     pieces: asyncio.Queue[Any] = asyncio.Queue()
-    body = Body(pieces.get, LIMITS, None)
+    body = Body(pieces.get, limits(), None)
     one, other = (asyncio.create_task(body.read()) for _ in range(2))
     for more in (True, True, False):
         await asyncio.sleep(0)
@@ -486,7 +487,7 @@ async def test_the_pieces_of_a_body_can_be_taken_once() -> None:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"x"}
 
-    body = Body(receive, LIMITS, None)
+    body = Body(receive, limits(), None)
     assert [piece async for piece in body.chunks()] == [b"x"]
     with pytest.raises(RuntimeError, match="read already"):
         await body.read()
