@@ -185,15 +185,16 @@ class Plan:
         names: set[str | None] = {p.name for p in named if p.name not in request.query_params}
         return names if names and self.extra is None and not any(p.many for p in named) else {None}
 
-    def bind(self, request: Request, arguments: list[Any]) -> dict[str, Any] | None:
-        """Find the arguments for one call.
+    def apply(self, function: Callable[..., Any], request: Request, arguments: list[Any]) -> Any:
+        """Call a function with the arguments that the plan finds.
 
         Args:
+            function: The one that was planned for, or one that takes the same.
             request: Where they come from: the path segments after the one that named the handler, and all else.
-            arguments: Those that come first; the other positional ones are added.
+            arguments: Those that come first; the others are added.
 
         Returns:
-            The keyword arguments; None if there are none.
+            What the function returns.
 
         Raises:
             HTTPError: 404, 400 or 401, as :class:`Parameter` says, or 404 for too many segments.
@@ -213,13 +214,13 @@ class Plan:
             elif self.exact:
                 raise HTTPError(404)
         if not self.by_name:
-            return None
+            return function(*arguments)
         keywords = {parameter.name: parameter.find(request) for parameter in self.keyword}
         if self.extra is not None:
-            self._bind_extra(self.extra, request, keywords)
-        return keywords
+            self._add_extra(self.extra, request, keywords)
+        return function(*arguments, **keywords)
 
-    def _bind_extra(self, extra: Parameter, request: Request, keywords: dict[str, Any]) -> None:
+    def _add_extra(self, extra: Parameter, request: Request, keywords: dict[str, Any]) -> None:
         sent: dict[str, list[Any] | None] = dict(request.query_params)
         if request._contents is not None:
             for name in request._contents.names():

@@ -74,7 +74,7 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
                 elif handler.simple and not request._segments:
                     result = await handler.call()
                 else:
-                    result = await handler.start(request, [])
+                    result = await handler.plan.apply(handler.call, request, [])
                 encode = encoder_of(type(result))
                 if encode is None or request._marked:
                     result = await _examine(request, handler, result)
@@ -192,11 +192,9 @@ async def _call(request: Request, handler: Handler) -> Any:
     if request._form is not None:
         await request._form.wait_for(handler.plan.wanted(request.path_params, request))
     if handler.blocks:
-        arguments: list[Any] = []
-        keywords = handler.plan.bind(request, arguments)
-        result = await request._app._pool.run(partial(handler.call, *arguments, **(keywords or {})))
+        result = await request._app._pool.run(handler.plan.apply(partial, request, [handler.call]))
     else:
-        result = handler.start(request, [])
+        result = handler.plan.apply(handler.call, request, [])
     return await result if isawaitable(result) else result
 
 

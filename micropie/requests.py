@@ -57,6 +57,9 @@ class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
         return value
 
 
+MAX_QUERY_PARAMETERS = 1000
+
+
 class Request:
     """One HTTP request.  What nobody looks at is not computed."""
 
@@ -197,8 +200,10 @@ class Request:
         self._query = values
 
     def _read_query(self) -> dict[str, list[str]]:
-        raw = self.scope.get("query_string")
-        self._query = query = parse_query(raw) if raw else {}
+        raw = self.scope.get("query_string") or b""
+        if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
+            raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
+        self._query = query = parse_pairs(raw.decode("utf-8", "replace")) if raw else {}
         return query
 
     @lazy
@@ -372,17 +377,3 @@ class WebSocketRequest(Request):
     """The request that opened a WebSocket: its handshake."""
 
     __slots__ = ()
-
-
-MAX_QUERY_PARAMETERS = 1000
-
-
-def parse_query(raw: bytes) -> dict[str, list[str]]:
-    """A query string as a dict of lists.
-
-    Raises:
-        HTTPError: 400 for more than 1,000 parameters.
-    """
-    if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
-        raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
-    return parse_pairs(raw.decode("utf-8", "replace"))

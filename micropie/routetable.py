@@ -50,7 +50,9 @@ def _about(handler: Handler) -> str:
 
 
 def _arguments(handler: Handler, websocket: bool) -> str:
-    """The parameters as they stand in the code, without the WebSocket."""
+    """The parameters as they stand in the code, without the WebSocket; none of one that is never called."""
+    if handler.problem is not None:
+        return ""
     shown: list[str] = []
     star = False
     for parameter in list(signature_of(handler.call).parameters.values())[int(websocket) :]:

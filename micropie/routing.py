@@ -55,7 +55,7 @@ class Handler:
 
     Attributes:
         name: The method's name.
-        call: The bound method.
+        call: The bound method; what raises an error if it cannot work.
         plan: How to get its arguments.
         allowed: The HTTP methods that it answers; None for all.
         blocks: Whether it may block, so that it has to run in a thread.
@@ -80,7 +80,6 @@ class Handler:
     def __init__(self, name: str, call: Callable[..., Any], *, websocket: bool, exact: bool = True) -> None:
         inner = inspect.unwrap(call)
         self.name = name
-        self.call = call
         self.allowed: frozenset[str] | None = getattr(call, _METHODS, None)
         # Calling a generator function runs nothing yet; its steps go to the threads one by one.
         self.blocks = not (
@@ -90,25 +89,10 @@ class Handler:
         )
         self.may_return_none = signature_of(inner).return_annotation in (None, "None")
         self.problem = _problem(name, call) if websocket else None
-        self.plan = Plan(call, skip=int(websocket), exact=exact)
-        self.direct = inspect.iscoroutinefunction(call) and self.problem is self.allowed is None
+        self.call = call if self.problem is None else _refusing(self.problem)
+        self.plan = Plan(self.call, skip=int(websocket), exact=exact)
+        self.direct = inspect.iscoroutinefunction(self.call) and self.allowed is None
         self.simple = self.direct and self.plan.empty
-
-    def start(self, request: Request, arguments: list[Any]) -> Any:
-        """Call the method with its arguments; an async one then waits to be awaited.
-
-        Args:
-            request: Where the arguments come from.
-            arguments: Those that come first; the others are added.
-
-        Raises:
-            HTTPError: For an argument that is missing or wrong.
-            TypeError: If the method cannot work.
-        """
-        if self.problem is not None:
-            raise TypeError(self.problem)
-        keywords = self.plan.bind(request, arguments)
-        return self.call(*arguments, **keywords) if keywords else self.call(*arguments)
 
 
 def _problem(name: str, call: Callable[..., Any]) -> str | None:
@@ -117,6 +101,13 @@ def _problem(name: str, call: Callable[..., Any]) -> str | None:
     if not _takes_argument(call):
         return f"{name} needs a parameter for the WebSocket: async def {name}(self, ws)"
     return None
+
+
+def _refusing(problem: str) -> Callable[..., Any]:
+    def refuse(*arguments: Any, **keywords: Any) -> Any:
+        raise TypeError(problem)
+
+    return refuse
 
 
 def _takes_argument(call: Callable[..., Any]) -> bool:
@@ -189,21 +180,21 @@ class Routes:
     def by_segments(self, request: Request, chosen: str | None = None) -> Handler:
         """The same for a path that :attr:`by_path` has not."""
         segments = split_path(request.scope)
+        name = segments.pop(0) if segments else "index"
+        handler = self._by_name.get(name)
         if chosen is not None:
-            request._segments = request._segments or segments[1:]
-            return self._chosen.get(chosen) or self._choose(chosen)
-        handler = self._by_name.get(segments[0] if segments else "index")
-        if handler is None:
-            return self._fallback(request, segments)
-        request._segments = request._segments or segments[1:]
+            handler = self._chosen.get(chosen) or self._choose(chosen)
+        elif handler is None:
+            handler = self._fallback(name)
+            request._segments = [name, *segments]
+        request._segments = request._segments or segments
         return handler
 
-    def _fallback(self, request: Request, segments: list[str]) -> Handler:
+    def _fallback(self, name: str) -> Handler:
         """``index`` gets all segments, if it takes any; but no private name and no WebSocket's leads to it."""
         index = None if self._websocket else self._by_name.get("index")
-        if index is None or not index.plan.takes_segments or segments[0].startswith(("_", "ws_")):
+        if index is None or not index.plan.takes_segments or name.startswith(("_", "ws_")):
             raise HTTPError(404)
-        request._segments = segments
         return index
 
     def _choose(self, name: str) -> Handler:

@@ -49,7 +49,7 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
         handler = await _prepare(ws) if more else routes.by_path.get(scope["path"]) or routes.by_segments(ws)
         if handler is not None:
             simple = handler.simple and not ws._segments
-            result = handler.call(ws) if simple else handler.start(ws, [ws])
+            result = handler.call(ws) if simple else handler.plan.apply(handler.call, ws, [ws])
             if handler.direct or isawaitable(result):  # a decorator may have decided without the handler
                 await result
             if ws._state is CONNECTING:
