@@ -181,8 +181,7 @@ class Wire(WebSocketRequest):
         if text is None or len(text) > self._short:
             if message["type"] == "websocket.disconnect":
                 raise self._left(message)
-            data = await self._examine(message)
-            return data if isinstance(data, str) else await self._decoded(data)
+            return await self._as_text(message)
         return text
 
     async def receive_bytes(self) -> bytes:
@@ -205,8 +204,7 @@ class Wire(WebSocketRequest):
         if data is None or len(data) > self._short:
             if message["type"] == "websocket.disconnect":
                 raise self._left(message)
-            examined = await self._examine(message)
-            return examined if isinstance(examined, bytes) else examined.encode()
+            return await self._as_bytes(message)
         return data
 
     async def _turn(self) -> None:
@@ -227,11 +225,18 @@ class Wire(WebSocketRequest):
             raise await self._fail(1009)
         return data
 
-    async def _decoded(self, data: bytes) -> str:
+    async def _as_text(self, message: Message) -> str:
+        data = await self._examine(message)
+        if isinstance(data, str):
+            return data
         try:
             return data.decode()
         except UnicodeDecodeError:
             raise await self._fail(1007) from None
+
+    async def _as_bytes(self, message: Message) -> bytes:
+        data = await self._examine(message)
+        return data if isinstance(data, bytes) else data.encode()
 
     def _left(self, message: Message) -> ConnectionClosed:
         """Note that the client has left, if we did not close before, and return what to raise for it."""
