@@ -104,7 +104,8 @@ def _problem(name: str, call: Callable[..., Any]) -> str | None:
 
 
 def _refusing(problem: str) -> Callable[..., Any]:
-    def refuse(*arguments: Any, **keywords: Any) -> Any:
+    # Whatever the path says: it is no missing page.
+    def refuse(ws: Any, *segments: Any) -> Any:
         raise TypeError(problem)
 
     return refuse
@@ -174,7 +175,8 @@ class Routes:
             LookupError: If there is none with the chosen name.
         """
         scope = request.scope
-        handler = None if chosen or scope.get("root_path") else self.by_path.get(scope["path"])
+        by_segments = chosen is not None or scope.get("root_path")
+        handler = None if by_segments else self.by_path.get(scope["path"])
         return handler or self.by_segments(request, chosen)
 
     def by_segments(self, request: Request, chosen: str | None = None) -> Handler:

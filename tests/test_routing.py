@@ -328,11 +328,14 @@ async def test_a_chosen_private_handler_is_no_route_afterwards() -> None:
     assert (await http(app, "/_private")).status == 404
 
 
-async def test_a_choice_that_does_not_exist_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["typo", ""])
+async def test_a_choice_that_does_not_exist_is_named_in_the_log(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Site()
-    app.middlewares.append(Chooser("typo"))
+    app.middlewares.append(Chooser(name))
     assert (await http(app, "/")).status == 500
-    assert "a middleware chose the handler 'typo', which Site lacks" in caplog.text
+    assert f"a middleware chose the handler {name!r}, which Site lacks" in caplog.text
 
 
 # --- WebSocket methods that cannot work -----------------------------------------------------------------
@@ -367,6 +370,7 @@ class Broken(App):
     ("target", "why"),
     [
         ("/sync", "ws_sync must be 'async def' to handle a WebSocket"),
+        ("/sync/lobby?name=a", "TypeError: ws_sync must be 'async def' to handle a WebSocket"),
         ("/sync_untyped", "ws_sync_untyped must be 'async def' to handle a WebSocket"),
         ("/generator", "ws_generator must be 'async def' to handle a WebSocket"),
         ("/nothing", "ws_nothing needs a parameter for the WebSocket: async def ws_nothing(self, ws)"),
