@@ -89,7 +89,7 @@ async def crowds(app: ASGIApp, scenario: Scenario, count: int, log: list[Message
         for client in clients:
             client.say(scenario.message)
         # All are answered in one turn of the loop, unless an app leaves something to the next.
-        while not all(client.is_answered() for client in clients):  # noqa: ASYNC110 - turns are what is counted
+        while not all(client.is_answered() for client in clients):  # noqa: ASYNC110  # turns are what is counted
             await asyncio.sleep(0)
     ended = time.thread_time_ns()
     await close_idle(clients, tasks)
@@ -105,7 +105,7 @@ async def open_idle(
         asyncio.create_task(ended(app(scenario.scope(), client.receive, client.send))) for client in clients
     ]
     async with asyncio.timeout(PATIENCE):
-        while not all(client.is_waiting() for client in clients):  # noqa: ASYNC110 - no event is as simple
+        while not all(client.is_waiting() for client in clients):  # noqa: ASYNC110  # no event is as simple
             await asyncio.sleep(0)
     return clients, tasks
 

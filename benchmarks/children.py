@@ -26,7 +26,7 @@ class Child:
 
     def __init__(self, program: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.name = " ".join([program, *arguments])
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() closes it
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # close() closes it
         self._process = subprocess.Popen(
             [sys.executable, HERE / program, *arguments],
             env=environment,

@@ -27,7 +27,7 @@ class Server:
 
     def __init__(self, framework: Framework, processor: int) -> None:
         self.name = framework.name
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() closes it
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # close() closes it
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self.port: int = self._socket.getsockname()[1]
         descriptor = self._socket.fileno()

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 #: What is measured, all in socket_apps.py, and what each app counts once for each socket.
 APPS = {
@@ -94,8 +95,8 @@ class Socket(asyncio.Protocol):
         self._buffer = b""
         self.accepted = accepted
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._transport = transport
+    def connection_made(self, transport: Any) -> None:
+        self._transport: asyncio.Transport = transport
         transport.write(HANDSHAKE)
 
     def data_received(self, data: bytes) -> None:

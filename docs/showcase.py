@@ -11,6 +11,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 from textwrap import indent
+from typing import ClassVar
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from docutils import nodes
@@ -111,7 +112,7 @@ class Gallery(_Directive):
 class Showcase(_Directive):
     """The pictures and links of an example, on its own page."""
 
-    option_spec = {"alt": directives.unchanged_required}  # noqa: RUF012
+    option_spec: ClassVar = {"alt": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
         if not self.options.get("alt"):

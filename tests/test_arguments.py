@@ -92,8 +92,8 @@ GOOD: list[tuple[Any, str, Any]] = [
     (Literal["asc", "desc"], "desc", "desc"),
     (Literal[1, 2], "2", 2),
     (int | None, "5", 5),
-    (Optional[int], "5", 5),  # noqa: UP045  # Spelled as older code does.
-    (Union[None, Color], "red", Color.RED),  # noqa: UP007
+    (Optional[int], "5", 5),  # noqa: UP045  # as older code spells it
+    (Union[None, Color], "red", Color.RED),  # noqa: UP007  # as older code spells it
     (Annotated[int, "any mark"], "5", 5),
     ("int", "5", 5),
     ("int | None", "5", 5),
@@ -233,7 +233,7 @@ ONLY_FROM_SESSION: list[Any] = [
     FromSession,
     FromSession[int],
     FromSession[int] | None,
-    Optional[FromSession[int]],  # noqa: UP045
+    Optional[FromSession[int]],  # noqa: UP045  # as older code spells it
     None | FromSession[int],
     list[FromSession[int]],
     FromSession[list[int]],

@@ -711,7 +711,7 @@ async def test_a_known_body_carries_its_length(value: Any) -> None:
 async def test_a_handler_that_is_annotated_with_none_is_not_warned_of(
     annotation: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def index(self: App):  # noqa: ANN202, RUF100
+    async def index(self: App):
         pass
 
     index.__annotations__ = {"return": annotation}

@@ -9,7 +9,7 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -45,7 +45,7 @@ class Guarded(Mixin, App):
         pass
 
     instance = Helper()
-    data = {"a": Helper()}  # noqa: RUF012
+    data: ClassVar = {"a": Helper()}
 
     def __init__(self) -> None:
         super().__init__()

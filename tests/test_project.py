@@ -52,3 +52,15 @@ def test_the_forge_runs_the_environments_of_a_plain_tox(tox: configparser.Config
 def test_every_environment_says_what_it_is_for(tox: configparser.ConfigParser) -> None:
     environments = [name for name in tox.sections() if name.startswith("testenv")]
     assert all(tox[name].get("description") for name in environments)
+
+
+def test_what_a_linter_is_told_to_overlook_says_which_rule_and_why() -> None:
+    folders = ("benchmarks", "docs", "micropie", "tests", "tools")
+    files = [
+        path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".rst"}
+    ]
+    mark = re.compile(r"# *(?:ruff: *)?(?:noqa|type: *ignore).*", re.IGNORECASE)
+    marks = [found for file in files for found in mark.findall(file.read_text(encoding="utf-8"))]
+    assert marks
+    rule = r"(ruff: )?noqa: [A-Z]+\d+|type: ignore\[[a-z-]+\]"
+    assert [found for found in marks if not re.fullmatch(rf"# ({rule})  # \w.+", found)] == []

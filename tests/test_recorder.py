@@ -40,10 +40,10 @@ class Page(Emitter):
         self.sockets: list[Emitter] = []
         self.frame = object()
 
-    def expose_binding(self, _name: str, callback: Callable[..., None]) -> None:
+    def expose_binding(self, _name: str, callback: Callable[..., None]) -> Any:
         self._callback = callback
 
-    def add_init_script(self, script: str) -> None:
+    def add_init_script(self, script: str) -> Any:
         assert "WebSocket" in script
 
     def wait_for_timeout(self, _milliseconds: float) -> None:
@@ -239,10 +239,10 @@ def test_a_long_message_is_cut_in_the_record() -> None:
 class AsyncPage(Page):
     """A page of Playwright's async form."""
 
-    async def expose_binding(self, name: str, callback: Callable[..., None]) -> None:  # type: ignore[override]
-        super().expose_binding(name, callback)
+    async def expose_binding(self, _name: str, callback: Callable[..., None]) -> None:
+        super().expose_binding(_name, callback)
 
-    async def add_init_script(self, script: str) -> None:  # type: ignore[override]
+    async def add_init_script(self, script: str) -> None:
         super().add_init_script(script)
 
 

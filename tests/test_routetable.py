@@ -46,8 +46,7 @@ class Bakery(App):
         return ""
 
     @methods("POST", "put")
-    def order(self, pie, *more, gift=False, **notes):  # type: ignore[no-untyped-def]
-        ...
+    def order(self, pie, *more, gift=False, **notes): ...
 
     async def ws_chat(self, ws: WebSocket, room: str = "lobby") -> None:
         """Talk to the baker."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware, methods
 from micropie.routing import split_path
 from tests.driver import handshake, http
+
+if TYPE_CHECKING:
+    from micropie import WebSocket as OnlyForTheTypeChecker
 
 
 def logged(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -356,10 +359,10 @@ class Broken(App):
     async def ws_generator(self, ws: WebSocket) -> Any:
         yield "a message"
 
-    def ws_sync_untyped(self, ws: OnlyForTheTypeChecker) -> None:  # noqa: F821
+    def ws_sync_untyped(self, ws: OnlyForTheTypeChecker) -> None:
         pass
 
-    async def ws_untyped(self, ws: OnlyForTheTypeChecker) -> None:  # noqa: F821
+    async def ws_untyped(self, ws: OnlyForTheTypeChecker) -> None:
         await ws.accept()
 
     async def index(self) -> str:

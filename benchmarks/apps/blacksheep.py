@@ -126,7 +126,7 @@ def parameters(count: int) -> Application:
         f"async def joined({': str, '.join(names)}: str):\n    return html(','.join([{', '.join(names)}]))\n"
     )
     found: dict[str, Any] = {"html": html}
-    exec(source, found)  # noqa: S102 - so that the handler names each of them, as one written by hand does
+    exec(source, found)  # noqa: S102  # so that the handler names each of them, as one written by hand does
     made = Application(router=Router())
     made.router.add_get("/", found["joined"])
     return made

@@ -82,6 +82,6 @@ def parameters(count: int) -> App:
     names = ", ".join(f"p{number}" for number in range(count))
     source = f"async def index(self, {names}):\n    return ','.join([{names}])\n"
     found: dict[str, Any] = {}
-    exec(source, found)  # noqa: S102 - so that the handler names each of them, as one written by hand does
+    exec(source, found)  # noqa: S102  # so that the handler names each of them, as one written by hand does
     made: App = type("Parameters", (App,), {"index": found["index"]})()
     return made

@@ -27,7 +27,7 @@ def pairs(encoded: bytes) -> dict[str, str]:
     return {name: value for name, _, value in split}
 
 
-async def app(scope: Message, receive: Receive, send: Send) -> None:  # noqa: C901 - a call more for each would show
+async def app(scope: Message, receive: Receive, send: Send) -> None:  # noqa: C901  # a call more for each would show
     kind = scope["type"]
     if kind == "websocket":
         path = scope["path"]

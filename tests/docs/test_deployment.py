@@ -15,6 +15,7 @@ import venv
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -34,8 +35,8 @@ def sources(page: str) -> dict[str, str]:
     return {block.caption: block.source for block in blocks(HOWTO / f"{page}.rst") if block.caption}
 
 
-def get(url: str, **options: object) -> httpx.Response:
-    return httpx.get(url, timeout=PATIENCE, **options)  # type: ignore[arg-type]
+def get(url: str, **options: Any) -> httpx.Response:
+    return httpx.get(url, timeout=PATIENCE, **options)
 
 
 # Servers

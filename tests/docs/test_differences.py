@@ -9,13 +9,16 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from micropie import App, ConnectionClosed, FromSession, HttpMiddleware, InMemorySessionBackend, WebSocket
 from micropie.testing import TestClient
 from tools.blocks import DOCS, find_run
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 PAGE = DOCS / "differences.rst"
 COMPAT = DOCS.parent / "tests" / "compat"
@@ -173,7 +176,7 @@ async def test_annotations() -> None:
 @difference("An annotation that cannot be resolved when the app is made")
 async def test_unresolved_annotations() -> None:
     class Typed(App):
-        async def one(self, n: Nowhere) -> str:  # noqa: F821
+        async def one(self, n: Decimal) -> str:
             return "never"
 
     with pytest.raises(TypeError, match=r"the annotation of 'n' in .*one cannot be resolved"):

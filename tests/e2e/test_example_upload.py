@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.e2e.browsing import RunExample, Show, Visit, Visitor
 
@@ -16,8 +16,8 @@ PIE = b"apple" * 200_000
 
 
 def choose(page: Page, name: str, content: bytes) -> None:
-    chosen = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
-    page.get_by_label("Choose files").set_input_files(chosen)  # type: ignore[arg-type]
+    chosen: FilePayload = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    page.get_by_label("Choose files").set_input_files(chosen)
 
 
 def slow_down(page: Page, bytes_per_second: int) -> None:

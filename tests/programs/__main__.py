@@ -3,7 +3,7 @@
 The programs of a seed are always the same, and program N of a run is the only one of ``SEED+N 1``.
 """
 
-# ruff: noqa: T201 - a command line prints
+# ruff: noqa: T201  # a command line prints
 
 from __future__ import annotations
 

@@ -546,7 +546,7 @@ class Site(App):
     async def typed(self, number: int, at: dt.date | None = None) -> Any:
         return await self._play()
 
-    async def form(self, a: str, b: list[int] = ()) -> Any:  # type: ignore[assignment]
+    async def form(self, a: str, b: list[int] = ()) -> Any:  # type: ignore[assignment]  # a default is given as it is
         return await self._play()
 
     async def upload(self, file: Any, a: Any = "") -> Any:

@@ -6,9 +6,10 @@ import asyncio
 import selectors
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: Turns of the loop that no program needs; one that takes more spins.
 MOST_TURNS = 20_000
@@ -60,15 +61,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Do something between two turns of the next run: at any point where a task can be suspended."""
         self._at_turn[turn] = action
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """Threads would make the order depend on the machine: the call is made here, one turn later."""
         future: asyncio.Future[T] = self.create_future()
         self.call_soon(self._call, future, func, args)
         return future
 
-    def _call(self, future: asyncio.Future[T], func: Callable[..., T], args: tuple[Any, ...]) -> None:
+    def _call(self, future: asyncio.Future[T], func: Callable[[*Ts], T], args: tuple[*Ts]) -> None:
         result = func(*args)
         if not future.done():
             self.call_soon(_set, future, result)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import AsyncIterator
 
 SECRET = "not a secret, but long enough for those that look at its length"
 
@@ -44,7 +45,7 @@ def block() -> str:
     return "went on" if door.wait(3) else "waited in vain"
 
 
-async def pieces():  # type: ignore[no-untyped-def]
+async def pieces() -> AsyncIterator[bytes]:
     """A stream: one piece, and a few more when its client has left."""
     try:
         yield b"first\n"

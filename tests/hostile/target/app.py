@@ -73,7 +73,7 @@ class Target(App):
 
     async def stall(self) -> str:
         """Do what no handler should: hold up everybody."""
-        time.sleep(1.5)  # noqa: ASYNC251
+        time.sleep(1.5)  # noqa: ASYNC251  # what is forbidden is on trial
         return "that was long"
 
     # --- the rest of a request

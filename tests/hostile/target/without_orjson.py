@@ -4,6 +4,6 @@ from app import Target
 
 from micropie import codec
 
-codec.orjson = None  # type: ignore[assignment]
+codec.orjson = None  # type: ignore[assignment]  # a module, or nothing
 
 app = Target()

@@ -225,10 +225,10 @@ class Life(App):
         await ws.accept()
         await attempt(ws.accept())
         await attempt(ws.reject(404))
-        await attempt(ws.send(1))  # type: ignore[arg-type]
+        await attempt(ws.send(1))  # type: ignore[arg-type]  # what is wrong is sent on purpose
         await attempt(ws.send_json({1, 2}))
         await attempt(ws.close(1006))
-        await attempt(ws.close("1000"))  # type: ignore[arg-type]
+        await attempt(ws.close("1000"))  # type: ignore[arg-type]  # likewise
         waiting = asyncio.create_task(ws.receive())
         await asyncio.sleep(0)
         await attempt(ws.receive())
