@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from . import __version__
 from .app import App
 from .examples import EXTRAS, ExampleError, copy, examples, missing, sentence
 from .loading import AppNotFound, Target, load
@@ -27,6 +28,7 @@ A few commands for an app that is being written.
   %(prog)s examples copy chat     copy one of them, to start from it
   %(prog)s run app.py             serve an app, again after each change
   %(prog)s routes app.py          print what it answers to
+  %(prog)s --version              print the version of MicroPie
 
 Each has a --help of its own.
 """
@@ -94,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     name = Path(sys.argv[0]).stem
     prog = "micropie" if name == "micropie" else "python -m micropie"
     parser, commands = _level(argparse.ArgumentParser(prog=prog, **_text(_ABOUT)))
+    parser.add_argument(
+        "--version", action="version", version=f"micropie {__version__}", help="print the version and exit"
+    )
 
     listing, more = _level(
         commands.add_parser("examples", help="list the examples, or copy one", **_text(_EXAMPLES))

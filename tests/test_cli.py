@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def status_of(command: str) -> Any:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("", ["examples copy chat", "run app.py", "routes app.py"]),
-        ("--help", ["examples copy chat", "run app.py", "routes app.py"]),
+        ("", ["examples copy chat", "run app.py", "routes app.py", "--version"]),
+        ("--help", ["examples copy chat", "run app.py", "routes app.py", "--version"]),
         ("examples --help", ["copy chat our-chat"]),
         ("examples copy --help", ["NAME", "FOLDER"]),
         ("run --help", ["run app.py:shop", "run bakery.web", "--port 0", "--no-reload", "default: 8000"]),
@@ -163,6 +164,11 @@ def test_without_uvicorn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["run", "site_of_mine.py"]) == 2
     assert capsys.readouterr().err == "error: run needs uvicorn: install micropie with the extra 'server'\n"
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--version") == 0
+    assert capsys.readouterr().out == f"micropie {version('micropie')}\n"
 
 
 def test_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,5 +283,7 @@ def test_the_console_script() -> None:
     script = Path(sys.executable).with_name("micropie.exe" if os.name == "nt" else "micropie")
     done = subprocess.run([script, "examples"], capture_output=True, text=True, check=True)
     assert "echo" in done.stdout
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"micropie {version('micropie')}\n"
     done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("usage: micropie [-h] COMMAND")
+    assert done.stdout.startswith("usage: micropie [-h] [--version] COMMAND")

@@ -30,7 +30,7 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
                 output = enter(command, folder)
                 assert not shown or shown[0].startswith("$ ") or output.splitlines() == shown
             done.append(command.removeprefix(MICROPIE).split()[0])
-    assert done == ["examples", "examples", "cd", "run", "run", "run", "routes"]
+    assert done == ["examples", "examples", "cd", "run", "run", "run", "routes", "--version"]
 
 
 def enter(command: str, folder: Path) -> str:
