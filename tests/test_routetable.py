@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from micropie import App, FromSession, WebSocket, methods
+from micropie.loading import load
 from micropie.routetable import route_table
 
-# What `from __future__ import annotations` above leaves as text is evaluated here.
+# What `from __future__ import annotations` above leaves as text is evaluated here, where no source is at hand.
 EVALUATED = """
 from typing import Literal
 from uuid import UUID
@@ -15,6 +17,40 @@ from micropie import App, FromSession, WebSocket
 class Evaluated(App):
     async def index(self, size: Literal["s", "m"] | None = None, *, user: FromSession[UUID]): ...
     async def ws_index(self, ws: WebSocket, since: FromSession[int | None] = None): ...
+"""
+
+# In a file its source is at hand, whether or not annotations are evaluated, as they are here.
+SOURCE = """
+import datetime, functools, inspect, uuid
+from enum import Enum
+from typing import Optional
+from uuid import UUID
+from micropie import App, FromSession, WebSocket, methods
+
+class Size(Enum):
+    SMALL, LARGE = "s", "l"
+
+def logged(function):
+    @functools.wraps(function)
+    async def wrapper(*args, **kwargs):
+        return await function(*args, **kwargs)
+    return wrapper
+
+def changed(function):
+    function.__signature__ = inspect.signature(lambda self, when: None)
+    return function
+
+class Shop(App):
+    async def short(self, no: UUID, at: datetime.date = datetime.date.min): ...
+    async def full(self, no: uuid.UUID, *days: datetime.date, plain=Size.LARGE): ...
+    @logged
+    @methods("GET")
+    async def wrapped(self, a: "UUID", /, size: Optional[int] = None, *, by: FromSession[Size], **more: int): ...
+    @changed
+    async def shown_as_it_says(self, other: int): ...
+    async def ws_chat(self, ws: WebSocket, size: Size = Size.SMALL): ...
+
+app = Shop()
 """
 
 
@@ -84,4 +120,19 @@ def test_annotations_that_are_evaluated_look_the_same() -> None:
 METHOD     PATH  ARGUMENTS
 any        /     size: Optional[Literal['s', 'm']] = None, *, user: FromSession[uuid.UUID]
 WebSocket  /     since: FromSession[int | None] = None"""
+    )
+
+
+def test_annotations_and_defaults_are_shown_as_they_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "shop_of_mine.py"
+    file.write_text(SOURCE, encoding="utf-8")
+    assert (
+        route_table(load(str(file)))
+        == """\
+METHOD     PATH               ARGUMENTS
+any        /full              no: uuid.UUID, *days: datetime.date, plain=Size.LARGE
+any        /short             no: UUID, at: datetime.date = datetime.date.min
+any        /shown_as_it_says  when
+GET, HEAD  /wrapped           a: UUID, size: Optional[int] = None, *, by: FromSession[Size], **more: int
+WebSocket  /chat              size: Size = Size.SMALL"""
     )
