@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,8 @@ class Wire(WebSocketRequest):
         "close_code",
     )
 
-    # A reader whose task is known, for granian; whether one was interrupted by _wake_reader().
-    _reader: asyncio.Task[Any] | None = None
+    # The readers whose tasks are known, for granian; whether one was interrupted by _wake_reader().
+    _readers: Collection[asyncio.Task[Any]] = ()
     _interrupted = False
 
     def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
@@ -261,16 +261,17 @@ class Wire(WebSocketRequest):
 
     def _register_readers(self) -> None:
         """Know at any time which task receives: for granian, which sends nothing while a ``receive()`` waits."""
-        receive = self._receive
+        receive, readers = self._receive, set[asyncio.Task[Any]]()
 
-        async def registered() -> Message:
-            self._reader = this_task()
+        async def registered() -> Message:  # it does not hold the WebSocket, which holds it
+            task = this_task()
+            readers.add(task)
             try:
                 return await receive()
             finally:
-                self._reader = None
+                readers.discard(task)
 
-        self._receive = registered
+        self._receive, self._readers = registered, readers
 
     def _wake_reader(self) -> None:
         """Have a reader that waits for the server see that it is over.
@@ -278,14 +279,14 @@ class Wire(WebSocketRequest):
         Its task is looked for only now: nothing that every message would have to pay for can tell it.
         """
         if self._pending is not None:
-            task = self._reader or task_that_awaits(self._pending)
+            task = next(iter(self._readers), None) or task_that_awaits(self._pending)
             if task is not None and not task.cancelling():  # else it is on its way already
                 self._interrupted = True
                 task.cancel()
 
     def _release_reader(self) -> None:
         """The same before a last message is sent: at once if the task is known, else if the server does not."""
-        if self._reader is not None:
+        if self._readers:
             self._wake_reader()
         elif self._pending is not None:
             asyncio.get_running_loop().call_later(_LEAVE_GRACE, self._wake_reader)

@@ -565,10 +565,11 @@ async def test_what_is_cancelled_is_gone_too(kind: str, no_collector: None) -> N
     assert {thing() for thing in app.served} == {None}
 
 
+@pytest.mark.parametrize("kind", ["coroutine", "awaitable"])
 @pytest.mark.parametrize("target", ["/echo", "/session", "/refused", "/broken", "/run", "/caught"])
-async def test_a_socket_is_gone_with_its_end(target: str, no_collector: None) -> None:
+async def test_a_socket_is_gone_with_its_end(target: str, kind: str, no_collector: None) -> None:
     app = Watched()
-    async with websocket(app, target) as client:
+    async with websocket(app, target, kind=kind) as client:
         await client.next()
     del client
     await asyncio.sleep(0)
