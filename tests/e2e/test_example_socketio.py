@@ -31,8 +31,8 @@ def test_chat(run_example: RunExample, visit: Visit, show: Show) -> None:
         alice, bob, carol = (visit(chat.url) for _ in range(3))
         polled: list[str] = []
         alice.page.on("request", lambda request: polled.append(request.url))
-        enter(alice, "Alice", "kitchen")
-        enter(bob, "Bob", "kitchen")
+        enter(alice, "Alice", "Kitchen")
+        enter(bob, "Bob", "Kitchen")
         enter(carol, "Carol", "cellar")
         expect(alice.page.locator("#people")).to_have_text("Here: Alice, Bob")
         expect(carol.page.locator("#people")).to_have_text("Here: Carol")
@@ -67,8 +67,8 @@ def test_chat(run_example: RunExample, visit: Visit, show: Show) -> None:
 def test_chat_comes_back(run_example: RunExample, visit: Visit) -> None:
     with run_example("socketio") as chat:
         alice, bob = visit(chat.url), visit(chat.url)
-        enter(alice, "Alice", "kitchen")
-        enter(bob, "Bob", "kitchen")
+        enter(alice, "Alice", "Kitchen")
+        enter(bob, "Bob", "Kitchen")
         chat.server.stop()
         for visitor in (alice, bob):
             visitor.expect_status("Disconnected (transport close). Reconnecting …")
