@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from inspect import isawaitable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .concurrency import is_ordinary, uninterrupted
 from .exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
@@ -149,6 +149,8 @@ async def _refused_by_hook(ws: WebSocket) -> bool:
             )
             return True
         ws._entered.append(middleware)
+        if ws._state is CLOSED:  # its request is the WebSocket, which it may have refused itself
+            return True
     return False
 
 
@@ -187,11 +189,15 @@ async def _save_session(ws: WebSocket) -> list[BaseException]:
 # --- a mounted app ---------------------------------------------------------------------------------------
 
 
+#: Where a mounted app has left the connection; empty before its answer to the handshake.
+_Stands: TypeAlias = Literal["", "open", "refusing", "over"]
+
+
 async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
+    ws._expect(CONNECTING)  # a hook may have accepted
     code = 1000
     first: list[Message] = [{"type": "websocket.connect"}]
-    # Where the child has left the connection; sends may overlap, and none leads back from the end.
-    stands: Literal["", "open", "refusing", "over"] = ""
+    stands: _Stands = ""  # sends may overlap, and none leads back from the end
 
     async def receive() -> Message:
         nonlocal stands
@@ -202,6 +208,9 @@ async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
 
     async def send(message: Message) -> None:
         nonlocal stands
+        if not stands:
+            ws._expect(CONNECTING)
+            ws._over(1006)  # for hooks, since it is the child's from now on
         if message["type"] == "websocket.http.response.start":
             stands = "over"  # which it is should this fail
             await ws._send(message)
@@ -223,12 +232,17 @@ async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
             raise
         logger.exception("the app mounted for %s failed", ws._shown_path)
         code = 1011
+    await _complete(ws, stands, code)
+    # A child that has not answered the handshake leaves that to _end().
+    ws._started = bool(stands)
+
+
+async def _complete(ws: WebSocket, stands: _Stands, code: int) -> None:
+    """End what a mounted app has begun and left."""
     if stands == "open":
         await ws._finish({"type": "websocket.close", "code": code, "reason": ""})
     if stands == "refusing":
         await ws._finish({"type": "websocket.http.response.body", "body": b""})
-    # A child that has not answered the handshake leaves that to _end().
-    ws._started = bool(stands)
 
 
 # --- the end ---------------------------------------------------------------------------------------------

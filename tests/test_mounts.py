@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from micropie import (
     App,
+    ConnectionClosed,
     HTTPError,
     HttpMiddleware,
     InMemorySessionBackend,
@@ -445,6 +447,59 @@ async def test_a_before_hook_can_refuse_what_a_child_would_accept() -> None:
     app.ws_middlewares += [WebSocketHook([], {"status_code": 401})]
     assert (await handshake(app, "/a")).refusal == 401
     assert child.scopes == []
+
+
+@pytest.mark.parametrize(("how", "refusal", "close"), [("accept", None, (1011, "")), ("reject", 403, None)])
+async def test_no_child_is_asked_once_a_before_hook_has_answered(
+    how: str, refusal: int | None, close: Any
+) -> None:
+    class Answers(WebSocketMiddleware):
+        async def before_websocket(self, request: Any) -> None:
+            await getattr(request, how)()
+
+    child = Raw("receive", ACCEPT, CLOSE)
+    app = Parent(a=child)
+    app.ws_middlewares += [Answers()]
+    client = await handshake(app, "/a")
+    assert (client.refusal, client.close, child.scopes) == (refusal, close, [])
+
+
+@pytest.mark.parametrize("how", ["accept", "reject", "close", "send"])
+@pytest.mark.parametrize("late", [True, False])
+async def test_no_hook_gets_between_a_child_and_its_client(
+    how: str, late: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Meddles(WebSocketMiddleware):
+        async def before_websocket(self, request: Any) -> None:
+            self.task = asyncio.create_task(self.meddle(request))
+
+        async def meddle(self, request: Any) -> None:
+            await (accepted if late else asked).wait()
+            with suppress(RuntimeError, ConnectionClosed):
+                await getattr(request, how)(*["text"] * (how == "send"))
+
+        async def after_websocket(self, request: Any) -> None:
+            await self.task
+            with suppress(RuntimeError, ConnectionClosed):
+                await getattr(request, how)(*["text"] * (how == "send"))
+
+    async def child(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        asked.set()
+        await asyncio.sleep(0)
+        await send(ACCEPT)
+        accepted.set()
+        await asyncio.sleep(0)
+        await send(TEXT)
+        await send(CLOSE)
+
+    asked, accepted = asyncio.Event(), asyncio.Event()
+    app = Parent(a=child)
+    app.ws_middlewares += [Meddles()]
+    client = await handshake(app, "/a")  # whose judge lets nothing pass that ASGI does not allow
+    # Who answers first has the connection.
+    assert client.accepted is (late or how in ("accept", "send"))
+    assert "Illegal" not in caplog.text
 
 
 @pytest.mark.parametrize("extension", [True, False])

@@ -366,6 +366,22 @@ async def test_a_before_hook_can_refuse(app: Life, before: Any, status: int) -> 
     assert log == ["before a", "before b", "after a"]
 
 
+@pytest.mark.parametrize("how", ["reject", "close"])
+async def test_a_hook_can_refuse_by_the_websocket_which_its_request_is(
+    app: Life, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refuses(Recorder):
+        async def before_websocket(self, request: Any) -> None:
+            await super().before_websocket(request)
+            await getattr(request, how)()
+
+    log: list[str] = []
+    app.ws_middlewares += [Refuses("a", log), Recorder("b", log)]
+    assert (await handshake(app, "/raises")).refusal == 403
+    assert log == ["before a", "after a"]
+    assert caplog.records == []  # the handler, which would raise, is not asked
+
+
 async def test_an_after_hook_that_fails_does_not_stop_the_others(
     app: Life, caplog: pytest.LogCaptureFixture
 ) -> None:
