@@ -12,6 +12,13 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse an id that holds an object's address: ``pytest -n`` needs the same in every process."""
+    passing = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if passing:
+        raise pytest.UsageError(f"name the parameters with ids=: {passing[0]}")
+
+
 @pytest.fixture(autouse=True)
 def _assertions_of_handlers(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """An assertion that fails inside a handler is one of the test: the app only logs it."""

@@ -229,25 +229,25 @@ async def test_a_missing_value_is_named() -> None:
     assert (answer.status, answer.text) == (400, "400 Bad Request: the parameter 'x' is missing")
 
 
-ONLY_FROM_SESSION: list[Any] = [
-    FromSession,
-    FromSession[int],
-    FromSession[int] | None,
-    Optional[FromSession[int]],  # noqa: UP045  # as older code spells it
-    None | FromSession[int],
-    list[FromSession[int]],
-    FromSession[list[int]],
-    Annotated[FromSession[int], "any mark"],
-    "FromSession[int]",
-    "FromSession[int] | None",
-]
+ONLY_FROM_SESSION: dict[str, Any] = {
+    "bare": FromSession,
+    "of a type": FromSession[int],
+    "or None": FromSession[int] | None,
+    "Optional": Optional[FromSession[int]],  # noqa: UP045  # as older code spells it
+    "None or": None | FromSession[int],
+    "in a list": list[FromSession[int]],
+    "of a list": FromSession[list[int]],
+    "annotated": Annotated[FromSession[int], "any mark"],
+    "text": "FromSession[int]",
+    "text, or None": "FromSession[int] | None",
+}
 if sys.version_info >= (3, 12):
     names: dict[str, Any] = {"FromSession": FromSession}
     exec("type Alias = FromSession[int]\ntype Tree = list[Tree] | int", names)
-    ONLY_FROM_SESSION += [names["Alias"], names["Alias"] | None]
+    ONLY_FROM_SESSION |= {"alias": names["Alias"], "alias, or None": names["Alias"] | None}
 
 
-@pytest.mark.parametrize("annotation", ONLY_FROM_SESSION, ids=str)
+@pytest.mark.parametrize("annotation", ONLY_FROM_SESSION.values(), ids=ONLY_FROM_SESSION)
 async def test_what_comes_from_the_session_comes_from_nowhere_else(annotation: Any) -> None:
     for target in ("/6", "/?x=6", "/"):
         assert (await ask(app_with(annotation), target, x=["6"])).status == (404 if target == "/6" else 401)

@@ -583,9 +583,8 @@ def quiet(problems: list[str] | None = None) -> Iterator[None]:
     Outside pytest, which does it by itself, warnings and errors that Python can only print are collected.
     """
     logger = logging.getLogger("micropie")
-    handler, propagate, hook = _Formatting(), logger.propagate, sys.unraisablehook
-    logger.propagate = False
-    logger.addHandler(handler)
+    hook = sys.unraisablehook
+    logger.addFilter(_only_format)
     try:
         with warnings.catch_warnings():
             if problems is not None:
@@ -595,12 +594,13 @@ def quiet(problems: list[str] | None = None) -> Iterator[None]:
     finally:
         gc.collect()
         sys.unraisablehook = hook
-        logger.removeHandler(handler)
-        logger.propagate = propagate
+        logger.removeFilter(_only_format)
 
 
-class _Formatting(logging.Handler):
-    """Formats messages, so that a record whose arguments do not fit fails, but no traceback."""
+def _only_format(record: logging.LogRecord) -> bool:
+    """Format the message, so that a record whose arguments do not fit fails, but no traceback; let nothing through.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        record.getMessage()
+    A filter, since pytest listens to loggers that do not propagate, too.
+    """
+    record.getMessage()
+    return False
