@@ -217,6 +217,8 @@ class Request:
             fields = dict(self.scope["headers"])
             # A hook may have set another method; what comes in is what was sent.
             sent = self.scope.get("method", "")
+            if self.scope["type"] == "websocket":
+                sent, fields = "GET", {}  # whatever they say: what comes in are messages
             self._contents = Contents(sent, fields, self._receive, self._app._limits)
         return self._contents
 
@@ -309,7 +311,7 @@ class Request:
         return self.get_json.get(name, default) if isinstance(self.get_json, dict) else default
 
     async def body(self) -> bytes:
-        """The body as it came, whatever its media type; a second call gives the same bytes.
+        """The body as it came, whatever its media type; a second call gives the same bytes.  A WebSocket has none.
 
         Raises:
             HTTPError: 413 if it is too large, 408 if it comes too slowly, 400 if the client cuts it short.
