@@ -376,6 +376,6 @@ class Request:
 
 
 class WebSocketRequest(Request):
-    """The request that opened a WebSocket: its handshake."""
+    """The request that opened a WebSocket: its handshake.  It has no body, so form, JSON and files are empty."""
 
     __slots__ = ()
