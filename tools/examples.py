@@ -2,7 +2,7 @@
 
 Each example is one folder that runs alone, so each has its own copy of the shared files, whose masters stand in
 ``docs/examples/_shared``. Edit a master, then run ``python -m tools.examples``: it rewrites every copy that differs. An
-example has the copies that its app serves. A test holds them equal.
+example has the copies that its app serves, and the setting of its tests. A test holds them equal.
 """
 
 from __future__ import annotations

@@ -37,12 +37,19 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(python: Path, folder: Path, *command: str) -> str:
+    """What a command prints, its warnings among it."""
     environment = {name: value for name, value in os.environ.items() if not OURS.match(name)}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
     done = subprocess.run(
-        [python, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [python, *command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout
     return done.stdout
 
 
@@ -56,6 +63,7 @@ def test_a_copy_runs_and_its_tests_pass(name: str, python: Path, tmp_path: Path)
     assert re.search(r"^\S.* /( |$)", run(python, mine, "-m", "micropie", "routes", "app.py"), re.MULTILINE)
     tested = run(python, mine, "-m", "pytest", "-p", "no:cacheprovider")
     assert re.search(r"^=+ \d+ passed in [\d.]+s =+$", tested, re.MULTILINE), tested
+    assert "warning" not in tested.lower(), tested
     with running("app.py", "--port", "0", python=python, folder=mine) as process:
         url = process.serving()
         assert "</html>" in httpx.get(url).text

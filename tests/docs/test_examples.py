@@ -48,10 +48,11 @@ def test_the_shared_files_are_the_same_everywhere() -> None:
 
 
 @each_example
-def test_it_has_the_stylesheet(name: str) -> None:
+def test_it_has_the_stylesheet_and_the_setting_of_its_tests(name: str) -> None:
     shared = {path.name for path in SHARED.iterdir()}
-    assert shared == {"style.css", "live.js"}
+    assert shared == {"style.css", "live.js", "pytest.ini"}
     assert (EXAMPLES / name / "style.css").is_file()
+    assert (EXAMPLES / name / "pytest.ini").is_file()
 
 
 @each_example
