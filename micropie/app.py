@@ -76,7 +76,7 @@ class App:
     #: set), ``domain`` (this host alone) and ``samesite`` (``"lax"``, ``"strict"`` or ``"none"``).
     session_cookie: str | Mapping[str, str] = "session_id"
     #: Whether that cookie is ``Secure``.  If None it is, but for plain HTTP between a browser and a server
-    #: on one machine, as in development.
+    #: on one machine, as in development.  It rules no other cookie: ``set_cookie()`` has ``secure`` for those.
     session_cookie_secure: bool | None = None
     #: Makes a new session id; from ``secrets`` unless set.
     session_id_factory: Callable[[], str] = staticmethod(new_session_id)

@@ -341,14 +341,17 @@ class Request:
             expires: The moment at which it ends, with a time zone of UTC.
             path: The path below which it is sent.
             domain: The domain to whose hosts it is sent; this host alone if None.
-            secure: Whether it is sent over HTTPS only; if None, it is but for development on one machine.
+            secure: Whether it is sent over HTTPS only.  If None it is, but for plain HTTP between a browser and a
+                server on one machine, as in development, unless ``samesite`` is ``"none"``.  The setting
+                ``session_cookie_secure`` rules the session's cookie alone.
             httponly: Whether it is hidden from JavaScript.
             samesite: ``"lax"``, ``"strict"`` or ``"none"``: whether requests from other sites carry it.
 
         Raises:
             ValueError: If a part has characters that a cookie cannot hold.
         """
-        secure = not is_local(self.scope) if secure is None else secure
+        if secure is None:
+            secure = samesite == "none" or not is_local(self.scope)
         self._marked = True
         self._new_cookies.append(
             format_cookie(

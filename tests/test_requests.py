@@ -268,10 +268,12 @@ async def test_the_session_cookie_is_secure_but_in_development(
         ("example.com", LOCAL, True),
     ],
 )
+@pytest.mark.parametrize("session_cookie_secure", [None, True, False])
 async def test_a_cookie_of_the_apps_own_is_secure_but_in_development(
-    host: str, scope: dict[str, Any], secure: bool
+    host: str, scope: dict[str, Any], secure: bool, session_cookie_secure: bool | None
 ) -> None:
-    app = Site(lambda request: request.set_cookie("own", "1"))
+    """Whatever the setting says, which is about the session's."""
+    app = Site(lambda request: request.set_cookie("own", "1"), session_cookie_secure=session_cookie_secure)
     [cookie] = (await http(app, headers=[("Host", host)], **scope)).cookies
     assert cookie == f"own=1; Path=/; HttpOnly;{' Secure;' if secure else ''} SameSite=Lax"
 
@@ -284,6 +286,12 @@ async def test_a_websocket_sets_the_same_cookie() -> None:
         [cookie] = [value.decode() for name, value in client.sent[0]["headers"] if name == b"set-cookie"]
         assert ("; Secure" in cookie) is secure
         assert "; HttpOnly" in cookie
+
+
+async def test_a_cookie_of_the_apps_own_for_other_sites_is_secure_in_development_too() -> None:
+    app = Site(lambda request: request.set_cookie("own", "1", samesite="none"))
+    [cookie] = (await http(app, headers=[("Host", "localhost:8000")], **LOCAL)).cookies
+    assert cookie == "own=1; Path=/; HttpOnly; Secure; SameSite=None"
 
 
 async def test_a_cookie_for_other_sites_is_secure_in_development_too() -> None:
