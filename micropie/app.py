@@ -25,7 +25,7 @@ from .sessions import (
     new_session_id,
     valid_session_id,
 )
-from .settings import CHECKS, MIB, Settings, checked, parse_origins, session_cookie
+from .settings import CHECKS, MIB, SessionCookie, Settings, checked, parse_origins, session_cookie
 from .templates import make_environment
 from .types import ASGIApp, Headers
 from .websockets import WebSocket
@@ -47,7 +47,8 @@ class App:
 
     Args:
         session_backend: Where sessions are stored; in this process's memory if None.
-        **settings: Any of the settings below.  A subclass can state one as a class attribute too.
+        **settings: Any of the settings below.  A subclass can state one as a class attribute too.  One that is
+            assigned to an app later is checked as well, and counts from the next request on.
 
     Raises:
         TypeError: For a setting that does not exist or has the wrong type, or a handler with an
@@ -106,6 +107,11 @@ class App:
     _mounts: list[Mount]
     _open_websockets: set[WebSocket]
     _warned: bool
+    _pool: Pool
+    _limits: Limits
+    _allowed_origins: frozenset[str]
+    _allowed_hosts: frozenset[str]
+    _session_cookie: SessionCookie
     _http_routes: Routes
     _websocket_routes: Routes
 
@@ -118,6 +124,7 @@ class App:
         app._mounts = []
         app._open_websockets = set()
         app._warned = False
+        app._pool = Pool(App.sync_workers)
         app._http_routes = Routes(app, App)
         app._websocket_routes = Routes(app, App, websocket=True)
         with suppress(Exception):  # __init__() may still set what a setting needs; else it says what is wrong
@@ -129,25 +136,43 @@ class App:
 
     def _configure(self, session_backend: SessionBackend | None, given: dict[str, Any]) -> None:
         for name in CHECKS:
-            setattr(self, name, checked(name, given.pop(name, self._class_setting(name))))
+            setattr(self, name, given.pop(name, self._class_setting(name)))
         if given:
             raise TypeError(
                 f"App has no setting {', '.join(sorted(given))}; it has {', '.join(sorted(CHECKS))}"
             )
-        self._allowed_origins = parse_origins(self.allowed_origins)
-        self._allowed_hosts = frozenset(host.lower() for host in self.allowed_hosts)
-        self._session_cookie = session_cookie(self.session_cookie)
         if session_backend is not None and not hasattr(session_backend, "save"):
             raise TypeError(f"session_backend is a SessionBackend, not {session_backend!r}")
         self.session_backend = InMemorySessionBackend() if session_backend is None else session_backend
-        self._limits = Limits(
-            gap=self.body_timeout,
-            body=self.max_body_size,
-            json=self.max_json_size,
-            field=self.max_form_field_size,
-            parts=self.max_form_parts,
-        )
-        self._pool = Pool(self.sync_workers)
+
+    if not TYPE_CHECKING:  # A type checker that sees it would let a setting be misspelled.
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Assign; a setting is checked as when the app is made, and counts from the next request on."""
+            if name not in CHECKS:
+                super().__setattr__(name, value)
+                return
+            super().__setattr__(name, checked(name, value))
+            self._put_into_effect(name)
+
+    def _put_into_effect(self, name: str) -> None:
+        """Bring a setting into the form that requests need."""
+        if name == "allowed_origins":
+            self._allowed_origins = parse_origins(self.allowed_origins)
+        elif name == "allowed_hosts":
+            self._allowed_hosts = frozenset(host.lower() for host in self.allowed_hosts)
+        elif name == "session_cookie":
+            self._session_cookie = session_cookie(self.session_cookie)
+        elif name == "sync_workers":
+            self._pool.resize(self.sync_workers)
+        elif name.startswith(("body_", "max_")):
+            self._limits = Limits(
+                gap=self.body_timeout,
+                body=self.max_body_size,
+                json=self.max_json_size,
+                field=self.max_form_field_size,
+                parts=self.max_form_parts,
+            )
 
     def _class_setting(self, name: str) -> Any:
         """A setting as the class states it; a route that happens to have its name does not count."""

@@ -154,6 +154,11 @@ class Pool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, context.run, _call, function, arguments)
 
+    def resize(self, workers: int) -> None:
+        """Let another number of calls run at once; those that are running finish and no longer count."""
+        self._workers = workers
+        self.close()
+
     def close(self) -> None:
         """Let the threads end; calls that are running finish."""
         if self._executor is not None:

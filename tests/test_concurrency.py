@@ -280,6 +280,33 @@ async def test_no_more_calls_run_at_once_than_there_are_workers() -> None:
         assert not thread.is_alive()
 
 
+async def test_the_number_of_threads_can_be_assigned_later() -> None:
+    class Site(App):
+        def __init__(self) -> None:
+            super().__init__(sync_workers=1)
+            self.barrier = threading.Barrier(2)
+            self.threads: set[threading.Thread] = set()
+
+        def index(self) -> str:
+            self.threads.add(threading.current_thread())
+            return ""
+
+        def together(self) -> str:
+            self.barrier.wait(10)
+            return self.index()
+
+    app = Site()
+    async with lifespan(app):
+        await http(app, "/")
+        app.sync_workers = 2
+        answers = await asyncio.gather(*(http(app, "/together", alone=False) for _ in range(2)))
+    assert [answer.status for answer in answers] == [200] * 2
+    assert len(app.threads) == 3
+    for thread in app.threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 async def test_a_closed_pool_starts_again_when_it_is_needed() -> None:
     pool = Pool(1)
     pool.close()

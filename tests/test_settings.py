@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_type_hints
 
 import pytest
 
-from micropie import App
-from micropie.settings import CHECKS, SessionCookie, Settings, parse_origins, session_cookie
+from micropie import App, WebSocket
+from micropie.settings import CHECKS, MIB, SessionCookie, Settings, parse_origins, session_cookie
+from tests.driver import handshake, http
 
 
 def test_every_setting_has_a_default_a_type_and_a_check() -> None:
@@ -16,6 +18,8 @@ def test_every_setting_has_a_default_a_type_and_a_check() -> None:
 
 
 GOOD: list[tuple[str, Any]] = [
+    ("body_timeout", 0.5),
+    ("max_body_size", None),
     ("max_message_size", None),
     ("max_message_size", 1),
     ("session_timeout", 1),
@@ -37,6 +41,9 @@ GOOD: list[tuple[str, Any]] = [
 ]
 
 BAD: list[tuple[str, Any, type[Exception], str]] = [
+    ("body_timeout", 0, ValueError, "body_timeout must be above 0, not 0"),
+    ("body_timeout", "5", TypeError, "body_timeout is a number of seconds or None, not '5'"),
+    ("max_body_size", "16M", TypeError, "max_body_size is a whole number, not '16M'"),
     ("max_message_size", 0, ValueError, "max_message_size must be above 0, not 0"),
     ("max_message_size", -1, ValueError, "above 0, not -1"),
     ("max_message_size", "1", TypeError, "max_message_size is a whole number, not '1'"),
@@ -87,6 +94,93 @@ def test_a_wrong_setting_is_told_at_once(name: str, value: Any, error: type[Exce
     assert words in str(raised.value)
     with pytest.raises(error):
         app_class(name, value)()
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD)
+def test_a_setting_can_be_assigned_later(name: str, value: Any) -> None:
+    app = App()
+    setattr(app, name, value)
+    assert getattr(app, name) == value
+
+
+@pytest.mark.parametrize(("name", "value", "error", "words"), BAD)
+def test_what_is_assigned_later_is_checked_too(
+    name: str, value: Any, error: type[Exception], words: str
+) -> None:
+    app = App()
+    before = getattr(app, name)
+    with pytest.raises(error) as raised:
+        setattr(app, name, value)
+    assert words in str(raised.value)
+    assert getattr(app, name) is before
+
+
+class Shop(App):
+    async def index(self) -> str:
+        self.request.session["seen"] = True
+        return ""
+
+    async def raw(self) -> bytes:
+        return await self.request.body()
+
+    async def form(self, a: str) -> str:
+        return a
+
+    async def fails(self) -> str:
+        raise RuntimeError("oven")
+
+    async def ws_chat(self, ws: WebSocket) -> None:
+        await ws.accept()
+
+
+FORM = [("Content-Type", "application/x-www-form-urlencoded")]
+JSON = [("Content-Type", "application/json")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "target", "headers", "body", "statuses"),
+    [
+        ("max_body_size", 3, "/raw", [], b"pies", (200, 413)),
+        ("max_body_size", None, "/raw", [], b"x" * (16 * MIB + 1), (413, 200)),
+        ("max_json_size", 9, "/form", JSON, b'{"a": "b"}', (200, 413)),
+        ("max_form_field_size", 1, "/form", FORM, b"a=bc", (200, 413)),
+        ("max_form_parts", 1, "/form", FORM, b"a=b&c=d", (200, 413)),
+        ("allowed_hosts", ["Example.com"], "/", [("Host", "example.com")], b"", (200, 200)),
+        ("allowed_hosts", ["Example.com"], "/", [("Host", "example.org")], b"", (200, 400)),
+    ],
+)
+async def test_a_setting_that_is_assigned_later_counts_from_the_next_request_on(
+    name: str, value: Any, target: str, headers: list[tuple[str, str]], body: bytes, statuses: tuple[int, int]
+) -> None:
+    app = Shop()
+    before = await http(app, target, "POST", headers=headers, body=body)
+    setattr(app, name, value)
+    after = await http(app, target, "POST", headers=headers, body=body)
+    assert (before.status, after.status) == statuses
+
+
+async def test_what_is_assigned_later_counts_for_cookies_errors_and_sockets() -> None:
+    app = Shop()
+    app.session_cookie = {"name": "sid", "path": "/shop"}
+    [cookie] = (await http(app)).cookies
+    assert re.fullmatch(r"sid=\S+; Path=/shop; .+", cookie)
+    app.debug = True
+    assert "RuntimeError: oven" in (await http(app, "/fails")).text
+    foreign = [("Host", "shop.example"), ("Origin", "https://www.example")]
+    assert (await handshake(app, "/chat", headers=foreign)).refusal == 403
+    app.allowed_origins = ["HTTPS://www.example/"]
+    assert (await handshake(app, "/chat", headers=foreign)).refusal is None
+
+
+def test_what_is_assigned_before_the_constructor_is_called() -> None:
+    class Small(App):
+        def __init__(self) -> None:
+            self.max_body_size = 5
+            self.allowed_hosts = ["example.com"]
+            super().__init__(max_json_size=4)
+
+    app = Small()
+    assert (app.max_body_size, app.max_json_size, app.allowed_hosts) == (5, 4, ["example.com"])
 
 
 def test_an_argument_comes_before_the_class() -> None:

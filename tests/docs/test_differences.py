@@ -529,6 +529,16 @@ async def test_copies() -> None:
 # The app
 
 
+@difference("An attribute of the app with the name of a setting")
+async def test_attributes_with_the_name_of_a_setting() -> None:
+    app: Any = App()
+    app.own = app.debug = True
+    with pytest.raises(TypeError, match="debug is True or False, not 'no'"):
+        app.debug = "no"
+    app.own = "no"
+    assert (app.own, app.debug) == ("no", True)
+
+
 @difference("Where templates are looked for")
 async def test_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("site", "elsewhere"):
