@@ -217,8 +217,6 @@ class Request:
             fields = dict(self.scope["headers"])
             # A hook may have set another method; what comes in is what was sent.
             sent = self.scope.get("method", "")
-            if self.scope["type"] == "websocket":
-                sent, fields = "GET", {}  # whatever they say: what comes in are messages
             self._contents = Contents(sent, fields, self._receive, self._app._limits)
         return self._contents
 
@@ -257,7 +255,7 @@ class Request:
         """Give the session a fresh id with the answer; do it after a login, against session fixation.
 
         Raises:
-            RuntimeError: For a WebSocket or a stream that has begun, whose client learns no new id, and for the
+            RuntimeError: For any WebSocket, and for a stream that has begun, whose clients learn no new id; for the
                 session of an outer app that is no MicroPie app.
         """
         if self._session.shared:
@@ -349,7 +347,10 @@ class Request:
 
         Raises:
             ValueError: If a part has characters that a cookie cannot hold.
+            RuntimeError: If the answer has begun, with which it would have to go.
         """
+        if self._sealed:
+            raise RuntimeError("it is too late for a cookie: the answer has begun")
         if secure is None:
             secure = samesite == "none" or not is_local(self.scope)
         self._marked = True
@@ -379,6 +380,13 @@ class Request:
 
 
 class WebSocketRequest(Request):
-    """The request that opened a WebSocket: its handshake.  It has no body, so form, JSON and files are empty."""
+    """The request that opened a WebSocket: its handshake.
+
+    It has no body, whatever its header fields say: asking for a form, JSON or files raises RuntimeError.
+    """
 
     __slots__ = ()
+
+    @property
+    def _brought(self) -> Contents:
+        raise RuntimeError("a WebSocket has no body: its messages come by receive()")

@@ -62,7 +62,6 @@ class Wire(WebSocketRequest):
     # What every connection is asked for; the rest is for a few, and costs the others neither time nor memory.
     __slots__ = (
         "_ahead",
-        "_close_reason",
         "_closing",
         "_ended",
         "_limit",
@@ -74,6 +73,7 @@ class Wire(WebSocketRequest):
         "_taken",
         "accepted",
         "close_code",
+        "close_reason",
     )
 
     # The readers whose tasks are known, for granian; whether one was interrupted by _wake_reader().
@@ -94,6 +94,8 @@ class Wire(WebSocketRequest):
         self._state = CONNECTING
         #: The close code that ended it, sent or received; 1006 if no close frame passed; None until then.
         self.close_code: int | None = None
+        #: The reason in that close frame; empty if there was none.
+        self.close_reason: str = ""
         self._receive_now: Receive = _not_now
         self._send_now: Send = _not_now
         # A text of so many characters is never too large; none is wanted before and after the socket is open.
@@ -113,7 +115,7 @@ class Wire(WebSocketRequest):
         """Raise what is due in any other state: ConnectionClosed at the end, RuntimeError for misuse."""
         if self._state is not state:
             if self._state is CLOSED and state is OPEN:
-                raise ConnectionClosed(self.close_code or 1006, self._close_reason)
+                raise ConnectionClosed(self.close_code or 1006, self.close_reason)
             raise RuntimeError(self._state.value)
 
     def _over(self, code: int, reason: str = "") -> None:
@@ -127,7 +129,7 @@ class Wire(WebSocketRequest):
         self._receive_now = self._send_now = _not_now
         self._short = -1
         self.close_code = code
-        self._close_reason = reason
+        self.close_reason = reason
 
     def _announce(self) -> None:
         if self._ended is not None:
@@ -246,7 +248,7 @@ class Wire(WebSocketRequest):
             self._note(code if type(code) is int else int(code), message.get("reason") or "")
         if self._ended is not None or self._taken is not None:
             self._announce()
-        return ConnectionClosed(self.close_code or 1006, self._close_reason)
+        return ConnectionClosed(self.close_code or 1006, self.close_reason)
 
     def _gave_up(self, error: BaseException) -> BaseException:
         """What a reader has to raise that gets an error where it waited for a message."""
@@ -256,7 +258,7 @@ class Wire(WebSocketRequest):
         interrupted, self._interrupted = self._interrupted, False
         # As asyncio.timeout does: we cancelled once, and what is more came from outside.
         if isinstance(error, asyncio.CancelledError) and interrupted and this_task().uncancel() == 0:
-            return ConnectionClosed(self.close_code or 1006, self._close_reason)
+            return ConnectionClosed(self.close_code or 1006, self.close_reason)
         return error
 
     def _register_readers(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
+from collections.abc import AsyncIterator
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
@@ -412,6 +413,22 @@ async def test_a_cookie_that_cannot_be_is_an_error(bad: Any) -> None:
             return "ok"
 
     assert (await http(Cookies())).status == 200
+
+
+async def test_a_cookie_that_comes_after_the_answer_has_begun_is_an_error() -> None:
+    class Late(App):
+        async def index(self) -> AsyncIterator[str]:
+            self.request.set_cookie("early", "1")
+            yield "begun"
+            with pytest.raises(RuntimeError, match="it is too late for a cookie: the answer has begun"):
+                self.request.set_cookie("late", "1")
+            yield ", done"
+
+    answer = await http(Late())
+    assert (answer.text, [cookie.partition("=")[0] for cookie in answer.cookies]) == (
+        "begun, done",
+        ["early"],
+    )
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000])

@@ -16,7 +16,7 @@ from micropie import (
     current_request,
 )
 from micropie.requests import lazy
-from tests.driver import Answer, handshake, http, websocket
+from tests.driver import Answer, handshake, http
 
 LOCAL = {"scheme": "http", "client": ("127.0.0.1", 50000)}
 
@@ -80,19 +80,6 @@ async def test_what_a_request_knows(ask: Any, answer: Any) -> None:
 async def test_the_method_is_empty_for_a_websocket() -> None:
     assert (await http(Site(lambda request: request.method), "/", "PATCH")).json[""] == "PATCH"
     assert (await handshake(Site(lambda request: request.method))).messages == ['""']
-
-
-@pytest.mark.parametrize("field", ["Content-Length", "Transfer-Encoding"])
-async def test_the_body_of_a_websocket_is_empty_and_takes_no_message(field: str) -> None:
-    class Reads(App):
-        async def ws_index(self, ws: WebSocket) -> None:
-            assert await ws.body() == b""
-            await ws.accept()
-            await ws.send(await ws.receive())
-
-    async with websocket(Reads(), headers=[(field, "5")]) as client:
-        client.send("hello")
-    assert client.messages == ["hello"]
 
 
 async def test_what_nobody_looks_at_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:

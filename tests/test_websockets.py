@@ -49,9 +49,30 @@ async def held(ws: WebSocket) -> None:
         await asyncio.Event().wait()
 
 
+def asked(call: Callable[[WebSocket], object]) -> Job:
+    async def job(ws: WebSocket) -> None:
+        call(ws)
+
+    return job
+
+
+NO_BODY = [
+    (job, RuntimeError, "a WebSocket has no body: its messages come by receive()")
+    for job in (
+        lambda ws: ws.body(),
+        asked(lambda ws: ws.json()),
+        asked(lambda ws: ws.get_json),
+        asked(lambda ws: ws.form("name")),
+        asked(lambda ws: ws.body_params),
+        asked(lambda ws: ws.files),
+    )
+]
+
+
 @pytest.mark.parametrize(
     ("job", "error", "words"),
     [
+        *NO_BODY,
         (lambda ws: ws.receive(), RuntimeError, FIRST),
         (lambda ws: ws.receive_text(), RuntimeError, FIRST),
         (lambda ws: ws.receive_bytes(), RuntimeError, FIRST),
@@ -96,7 +117,7 @@ async def test_misuse_before_accept_is_told_at_once_and_changes_nothing(
         with pytest.raises(error) as raised:
             await job(ws)
         assert words in str(raised.value)
-        assert (ws.accepted, ws.closed, ws.close_code) == (False, False, None)
+        assert (ws.accepted, ws.closed, ws.close_code, ws.close_reason) == (False, False, None, "")
         await ws.accept()
         await ws.send("well")
 
@@ -107,6 +128,14 @@ async def test_misuse_before_accept_is_told_at_once_and_changes_nothing(
 @pytest.mark.parametrize(
     ("job", "error", "words"),
     [
+        *NO_BODY,
+        (asked(lambda ws: ws.set_cookie("a", "1")), RuntimeError, "it is too late for a cookie"),
+        (asked(lambda ws: ws.delete_cookie("a")), RuntimeError, "it is too late for a cookie"),
+        (
+            asked(lambda ws: ws.regenerate_session()),
+            RuntimeError,
+            "a session gets a new id only with an HTTP answer",
+        ),
         (lambda ws: ws.accept(), RuntimeError, "the WebSocket is already accepted"),
         (lambda ws: ws.reject(), RuntimeError, "the WebSocket is already accepted"),
         (lambda ws: ws.send(None), TypeError, "NoneType"),
@@ -137,7 +166,7 @@ async def test_misuse_after_accept_is_told_at_once_and_changes_nothing(
         with pytest.raises(error) as raised:
             await job(ws)
         assert words in str(raised.value)
-        assert (ws.accepted, ws.closed, ws.close_code) == (True, False, None)
+        assert (ws.accepted, ws.closed, ws.close_code, ws.close_reason) == (True, False, None, "")
         await ws.send("well")
 
     client = await handshake(accepted(misuse))
@@ -168,7 +197,7 @@ async def test_after_the_end_everything_says_so_and_nothing_hangs(how: str) -> N
         assert ws.closed
         assert ws.accepted is (how != "refused")
         code, reason = {"closed": (4000, "why"), "left": (4001, "bye"), "refused": (1006, "")}[how]
-        assert ws.close_code == code
+        assert (ws.close_code, ws.close_reason) == (code, reason)
         for call in ENDS:
             with pytest.raises(ConnectionClosed) as closed:
                 await call(ws)
@@ -176,7 +205,7 @@ async def test_after_the_end_everything_says_so_and_nothing_hangs(how: str) -> N
         await iterated(ws)
         await held(ws)
         await ws.close(1001)
-        assert ws.close_code == code
+        assert (ws.close_code, ws.close_reason) == (code, reason)
         for call in (ws.accept, ws.reject):
             with pytest.raises(RuntimeError, match=OVER):
                 await call()

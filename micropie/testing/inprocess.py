@@ -116,7 +116,7 @@ def make_scope(kind: str, request: httpx.Request, state: dict[str, Any]) -> dict
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": "1.1",
-        "method": request.method,
+        **({"method": request.method} if kind == "http" else {}),
         "scheme": scheme,
         "server": (request.url.host, request.url.port or (443 if encrypted else 80)),
         "client": ("testclient", 50000),
