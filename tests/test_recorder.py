@@ -180,16 +180,27 @@ def test_what_comes_while_it_waits(record_websockets: Any) -> None:
     assert [frame.sender for frame in socket.frames] == ["page", "server"]
 
 
-def test_a_refused_handshake() -> None:
-    error = "Error during WebSocket handshake: Unexpected response code: 403"
-    page: Any = Page(opened(), on_socket("socketerror", error), on_socket("close"))
+@pytest.mark.parametrize(
+    ("told", "status", "error"),
+    [
+        (told := "Error during WebSocket handshake: Unexpected response code: 403", 403, told),
+        (
+            told := "HTTP Authentication failed; no valid credentials available",
+            401,
+            f"{told} (response code: 401)",
+        ),
+    ],
+)
+def test_a_refused_handshake(told: str, status: int, error: str) -> None:
+    page: Any = Page(opened(), on_socket("socketerror", told), on_socket("close"))
     socket = record_websockets(page).expect_socket()
-    socket.expect_refused(403)
+    socket.expect_refused(status)
     for event in (made("d 1"), closed("d 1", 0)):  # the page's own error says less
         event(page)
     assert socket.error == error
-    with pytest.raises(AssertionError, match=f"cannot be any more\nWebSocket 1: {URL}\n  failed: {error}"):
+    with pytest.raises(AssertionError) as failed:
         socket.expect_refused(404)
+    assert str(failed.value).endswith(f"cannot be any more\nWebSocket 1: {URL}\n  failed: {error}")
 
 
 def test_a_reconnection() -> None:

@@ -40,6 +40,9 @@ TIMEOUT = 5000.0
 #: short steps, in milliseconds.
 _STEP = 10
 
+#: What Chromium says instead of "Unexpected response code: 401".
+_UNAUTHORIZED = "HTTP Authentication failed; no valid credentials available"
+
 _BINDING = "__micropie_websocket__"
 
 _SCRIPT = """(() => {
@@ -216,7 +219,7 @@ class Recorder:
             self._news()
 
         def fail(error: str) -> None:
-            socket.error = error
+            socket.error = f"{error} (response code: 401)" if error == _UNAUTHORIZED else error
             self._news()
 
         ws.on("framesent", lambda data: note("page", data))
@@ -279,7 +282,8 @@ class RecordedWebSocket(_Recorded):
         frames: The messages in both directions, in their order.
         close_code: The code of the page's ``close`` event; None while there was none.
         close_reason: The reason in it.
-        error: Why the handshake failed, in the browser's words; None if it did not.
+        error: Why the handshake failed, in the browser's words and, of a 401, with the number that Chromium leaves out;
+            None if it did not.
         ended: Whether the connection is over.  A page that goes away gets no ``close`` event, so that there is no code.
     """
 
@@ -326,7 +330,7 @@ class RecordedWebSocket(_Recorded):
         """Wait until the handshake has failed.
 
         Args:
-            status: The HTTP status of the answer, which Chromium tells.
+            status: The HTTP status of the answer, as Chromium tells it: by its number, or a 401 by a sentence.
             timeout: Milliseconds to wait; the recorder's if None.
 
         Raises:

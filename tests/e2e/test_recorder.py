@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
-from micropie import App, HTTPError, WebSocket
+from micropie import App, FromSession, HTTPError, WebSocket
 from micropie.testing.server import LiveServerFactory
 from tests.e2e.conftest import own_browser
 
@@ -44,8 +45,11 @@ class Talk(App):
             else:
                 await ws.send(message)
 
-    async def ws_vault(self, ws: WebSocket) -> None:
-        raise HTTPError(403)
+    async def ws_vault(self, ws: WebSocket, status: int = 403) -> None:
+        raise HTTPError(status, headers=[("WWW-Authenticate", "Bearer")] if ws.query("bearer") else ())
+
+    async def ws_own(self, ws: WebSocket, user: FromSession[str]) -> None:
+        raise AssertionError(f"{user} has no session")
 
 
 def test_a_page_with_websockets(page: Page, live_server: LiveServerFactory, record_websockets: Any) -> None:
@@ -89,6 +93,34 @@ def test_a_page_with_websockets(page: Page, live_server: LiveServerFactory, reco
     page.reload()
     with pytest.raises(AssertionError, match=r"it cannot be any more\n(.|\n)*the page went away"):
         socket.expect_closed()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "other"),
+    [
+        ("own", 401, 403),
+        ("vault?status=401&bearer=yes", 401, 400),
+        ("vault", 403, 401),
+        ("vault?status=429", 429, 401),
+        ("vault?status=503", 503, 401),
+    ],
+)
+def test_each_refusal_is_known_by_its_status(
+    page: Page, live_server: LiveServerFactory, record_websockets: Any, path: str, status: int, other: int
+) -> None:
+    """Chromium reports a 401 by a sentence that has no number in it."""
+    sockets = record_websockets(page)
+    page.goto(live_server(Talk()).url)
+    page.evaluate(f"talk({path!r})")
+    socket = sockets.expect_socket(path)
+    socket.expect_refused(status)
+    socket.expect_refused()
+    with pytest.raises(AssertionError) as failed:
+        socket.expect_refused(other)
+    words = (
+        rf"is refused with status {other}; it cannot be any more\n(.|\n)*failed: .*response code: {status}\b"
+    )
+    assert re.search(words, str(failed.value))
 
 
 def test_the_page_keeps_its_own_websocket(
