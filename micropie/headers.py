@@ -95,6 +95,11 @@ def _cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
             yield name.strip(), value.strip().strip('"')
 
 
+def only_secure(name: str, samesite: SameSite) -> bool:
+    """Whether browsers take such a cookie only if it is ``Secure``, also in development."""
+    return samesite == "none" or name.startswith(("__Host-", "__Secure-"))
+
+
 def format_cookie(
     name: str,
     value: str,

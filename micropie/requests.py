@@ -11,7 +11,7 @@ from urllib.parse import quote
 from .bodies import Body, parse_pairs
 from .contents import NOTHING, Contents
 from .exceptions import HTTPError
-from .headers import SameSite, cookie_header, decode_headers, format_cookie, parse_cookies
+from .headers import SameSite, cookie_header, decode_headers, format_cookie, only_secure, parse_cookies
 from .origins import is_local
 from .sessions import SessionView
 from .types import ASGIApp, Receive, Scope, Send
@@ -340,7 +340,8 @@ class Request:
             path: The path below which it is sent.
             domain: The domain to whose hosts it is sent; this host alone if None.
             secure: Whether it is sent over HTTPS only.  If None it is, but for plain HTTP between a browser and a
-                server on one machine, as in development, unless ``samesite`` is ``"none"``.  The setting
+                server on one machine, as in development; browsers insist on it there, too, if ``samesite`` is
+                ``"none"`` or the name begins with ``__Host-`` or ``__Secure-``.  The setting
                 ``session_cookie_secure`` rules the session's cookie alone.
             httponly: Whether it is hidden from JavaScript.
             samesite: ``"lax"``, ``"strict"`` or ``"none"``: whether requests from other sites carry it.
@@ -352,7 +353,7 @@ class Request:
         if self._sealed:
             raise RuntimeError("it is too late for a cookie: the answer has begun")
         if secure is None:
-            secure = samesite == "none" or not is_local(self.scope)
+            secure = only_secure(name, samesite) or not is_local(self.scope)
         self._marked = True
         self._new_cookies.append(
             format_cookie(

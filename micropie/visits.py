@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .headers import cookie_header, cookie_values, find_header, format_cookie
+from .headers import cookie_header, cookie_values, find_header, format_cookie, only_secure
 from .origins import is_encrypted, is_local
 from .requests import SESSION_KEY, Request, WebSocketRequest
 from .sessions import SessionView
@@ -95,7 +95,7 @@ def _cookie(session: SessionView, session_id: str) -> str:
         max_age=app.session_timeout if session_id else 0,
         path=settings.path or quote(session.scope.get("root_path") or "/"),
         domain=settings.domain,
-        secure=_is_secure(app, session.scope) or settings.samesite == "none",
+        secure=_is_secure(app, session.scope) or only_secure(settings.name, settings.samesite),
         samesite=settings.samesite,
     )
 

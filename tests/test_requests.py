@@ -275,16 +275,37 @@ async def test_a_websocket_sets_the_same_cookie() -> None:
         assert "; HttpOnly" in cookie
 
 
-async def test_a_cookie_of_the_apps_own_for_other_sites_is_secure_in_development_too() -> None:
-    app = Site(lambda request: request.set_cookie("own", "1", samesite="none"))
-    [cookie] = (await http(app, headers=[("Host", "localhost:8000")], **LOCAL)).cookies
-    assert cookie == "own=1; Path=/; HttpOnly; Secure; SameSite=None"
+@pytest.mark.parametrize(
+    ("ask", "cookie"),
+    [
+        (
+            lambda request: request.set_cookie("own", "1", samesite="none"),
+            "own=1; Path=/; HttpOnly; Secure; SameSite=None",
+        ),
+        (
+            lambda request: request.set_cookie("__Host-own", "1"),
+            "__Host-own=1; Path=/; HttpOnly; Secure; SameSite=Lax",
+        ),
+        (
+            lambda request: request.delete_cookie("__Secure-own"),
+            "__Secure-own=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
+        ),
+    ],
+    ids=["for other sites", "__Host-", "__Secure-"],
+)
+async def test_a_cookie_that_browsers_take_only_if_it_is_secure_is_so_in_development_too(
+    ask: Any, cookie: str
+) -> None:
+    assert (await http(Site(ask), headers=[("Host", "localhost:8000")], **LOCAL)).cookies == [cookie]
 
 
-async def test_a_cookie_for_other_sites_is_secure_in_development_too() -> None:
-    app = Site(session_cookie={"samesite": "none"})
+@pytest.mark.parametrize("setting", [{"samesite": "none"}, "__Host-session"], ids=str)
+async def test_a_session_cookie_that_browsers_take_only_if_it_is_secure_is_so_in_development_too(
+    setting: Any,
+) -> None:
+    app = Site(session_cookie=setting)
     [cookie] = (await login(app, host="localhost", **LOCAL)).cookies
-    assert cookie.endswith("Secure; SameSite=None")
+    assert "; Secure; " in cookie
 
 
 async def test_the_warning_names_the_host_once(caplog: pytest.LogCaptureFixture) -> None:
