@@ -383,7 +383,9 @@ class Request:
 class WebSocketRequest(Request):
     """The request that opened a WebSocket: its handshake.
 
-    It has no body, whatever its header fields say: asking for a form, JSON or files raises RuntimeError.
+    It is the live :class:`~micropie.WebSocket` itself, which a handler has as ``ws`` and as ``self.request``, and the
+    hooks of a :class:`~micropie.WebSocketMiddleware` get as ``request``.  It tells what a :class:`Request` tells.  But
+    it has no body, whatever its header fields say: asking for a form, JSON or files raises RuntimeError.
     """
 
     __slots__ = ()

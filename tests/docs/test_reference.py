@@ -22,12 +22,37 @@ REFERENCE = DOCS / "reference"
 
 def test_every_public_name_stands_in_the_reference_once() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in pages(REFERENCE))
-    found = re.findall(r"^\.\. auto\w+:: ([\w.]+)$", text, re.MULTILINE)
+    found = re.findall(r"^\.\. auto(?!method|property|attribute)\w+:: ([\w.]+)$", text, re.MULTILINE)
     names = [f"micropie.{name}" for name in [*micropie.__all__, "__version__"]]
     for module in (micropie.testing, micropie.testing.browser, micropie.testing.server):
         names += [f"{module.__name__}.{name}" for name in module.__all__]
     names += [f"micropie.pytest_plugin.{name}" for name in FIXTURES]
     assert Counter(found) == Counter(names)
+
+
+def test_each_member_of_the_websocket_stands_under_one_of_the_headings() -> None:
+    text = (REFERENCE / "websocket.rst").read_text(encoding="utf-8")
+    own = public(micropie.WebSocket) - public(micropie.WebSocketRequest)
+    found = re.findall(
+        r"^\.\. auto(?:method|property|attribute):: micropie\.WebSocket\.(\w+)$", text, re.MULTILINE
+    )
+    assert Counter(found) == Counter([*own, "__aiter__"])
+
+
+def test_each_member_of_a_request_is_told_of_for_a_websocket_too() -> None:
+    """Either among what it has, on its own page, or among what it lacks, in the entry of WebSocketRequest."""
+    has = (REFERENCE / "websocket.rst").read_text(encoding="utf-8").partition("\nThe request\n")[2]
+    lacks = (
+        (REFERENCE / "requests.rst")
+        .read_text(encoding="utf-8")
+        .partition(":: micropie.WebSocketRequest\n")[2]
+    )
+    named = re.findall(r"`~micropie\.Request\.(\w+)`", has + lacks)
+    assert Counter(named) == Counter(public(micropie.Request))
+
+
+def public(owner: type) -> set[str]:
+    return {name for name in dir(owner) if not name.startswith("_")}
 
 
 def test_every_setting_has_its_meaning_in_a_comment() -> None:
