@@ -60,7 +60,8 @@ class WebSocketMiddleware:
         """Called before the handler is looked up; the handshake is not answered yet.
 
         Args:
-            request: The handshake.
+            request: The live :class:`WebSocket`.  Leave it to the handler to accept it; until then nothing can be
+                received or sent.
 
         Returns:
             None to go on, or a dict that refuses the handshake: ``status_code``, ``body`` and
@@ -69,10 +70,11 @@ class WebSocketMiddleware:
         return None
 
     async def after_websocket(self, request: WebSocketRequest) -> None:
-        """Called when the handler has ended, on every way out, before the session is stored.
+        """Called when the handler has ended, on every way out, before the session is stored and the socket closed.
 
         Args:
-            request: The handshake.
+            request: The live :class:`WebSocket`.  If it was accepted and is not ``closed``, the hook may send a last
+                message, or close it with another code than would follow from how the handler ended.
         """
 
 

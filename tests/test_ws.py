@@ -476,6 +476,35 @@ async def test_a_task_left_behind_cannot_use_a_cancelled_connection() -> None:
     assert not app.websockets
 
 
+@pytest.mark.parametrize("target", ["/returns", "/raises_later"])
+async def test_an_after_hook_may_send_and_close_where_the_handler_has_not(app: Life, target: str) -> None:
+    class Last(WebSocketMiddleware):
+        async def after_websocket(self, request: Any) -> None:
+            assert request.accepted
+            assert not request.closed
+            assert request.close_code is None
+            with pytest.raises(RuntimeError, match="too late for a cookie"):
+                request.set_cookie("late", "yes")
+            await request.send("a last word")
+            await request.close(4100, "by the hook")
+
+    app.ws_middlewares.append(Last())
+    ended = await handshake(app, target)
+    assert (ended.messages, ended.close) == (["a last word"], (4100, "by the hook"))
+
+
+async def test_a_before_hook_that_accepts_takes_that_from_the_handler(app: Life) -> None:
+    class Eager(WebSocketMiddleware):
+        async def before_websocket(self, request: Any) -> None:
+            for early in (request.receive(), request.send("early")):
+                with pytest.raises(RuntimeError, match="not answered yet"):
+                    await early
+            await request.accept()
+
+    app.ws_middlewares.append(Eager())
+    assert (await handshake(app, "/returns")).close == (1011, "")
+
+
 async def test_a_hook_can_choose_the_handler(app: Life) -> None:
     class Chooser(WebSocketMiddleware):
         async def before_websocket(self, request: Any) -> None:
