@@ -41,6 +41,8 @@ SECTIONS = {
     "memory": "Memory",
     "imports": "Import",
 }
+# What only the tables have.
+NOT_DRAWN = {"modules"}
 
 
 @cache
@@ -67,7 +69,7 @@ class Benchmark(Figures):
         section = self.arguments[0]
         found = self.read(section)
         drawing = nodes.raw("", "\n".join(drawings(section, found)), format="html")
-        return [drawing, *self.parse_text_to_nodes(in_full(found))]
+        return [drawing, *self.parse_text_to_nodes(f"{circumstances(found)}\n\n{in_full(found)}")]
 
 
 class Growth(Figures):
@@ -109,7 +111,7 @@ def drawings(section: str, found: dict[str, Any]) -> Iterator[str]:
         )
         return
     for key, row in rows.items():
-        if key != "modules":
+        if key not in NOT_DRAWN:
             own = plots.number(row["micropie"][relation]["median"])
             yield f'<p class="plot-title">{titles[key]}</p>'
             yield plots.bars(f"{titles[key]}: MicroPie {own} {units[key]}", row, units[key], NAMES)
@@ -118,6 +120,13 @@ def drawings(section: str, found: dict[str, Any]) -> Iterator[str]:
 def relation_of(rows: dict[str, Any]) -> str:
     """Whether a section has ratios, or what is spent over the raw app."""
     return "ratio" if all("ratio" in entry for row in rows.values() for entry in row.values()) else "over"
+
+
+def circumstances(found: dict[str, Any]) -> str:
+    """When a section was measured, and how busy the machine was."""
+    before, after = found["load"]
+    busy = f"The load average of the machine was {before} at the beginning and {after} at the end."
+    return f"Measured on {found['date']}. {busy}"
 
 
 def in_full(found: dict[str, Any]) -> str:
@@ -159,11 +168,14 @@ def ranked(row: dict[str, Any], relation: str) -> list[str]:
 def behind(sections: dict[str, dict[str, Any]]) -> str:
     """Every row in which another framework's median is better, and whether that is more than chance."""
     lines = []
+    undrawn = []
     count = clear = 0
     for section, found in sections.items():
         relation = relation_of(found["rows"])
         for key, row in found["rows"].items():
             count += 1
+            if key in NOT_DRAWN:
+                undrawn.append(f"{SECTIONS[section]}: {found['titles'][key]}")
             own = row["micropie"][relation]
             ahead = [
                 name
@@ -173,19 +185,29 @@ def behind(sections: dict[str, dict[str, Any]]) -> str:
             surely = [name for name in ahead if is_clear(row[name][relation], own, relation)]
             clear += bool(surely)
             if ahead:
+                shown, *figures = told_apart([row[name][relation]["median"] for name in ["micropie", *ahead]])
                 words = [
-                    f"{'**' if name in surely else ''}{NAMES[name]}{'**' if name in surely else ''} "
-                    f"{median(row[name][relation])}"
-                    for name in ahead
+                    f"{'**' if name in surely else ''}{NAMES[name]}{'**' if name in surely else ''} {figure}"
+                    for name, figure in zip(ahead, figures, strict=True)
                 ]
-                lines.append(
-                    [f"{SECTIONS[section]}: {found['titles'][key]}", median(own), ", ".join(words)],
-                )
-    told = f"There are {count} rows in the tables above. Another framework is ahead in {len(lines)} of them"
+                lines.append([f"{SECTIONS[section]}: {found['titles'][key]}", shown, ", ".join(words)])
+    told = f"There are {count} rows in the tables above"
+    told += f"; {', '.join(undrawn)} has no drawing" if undrawn else ""
+    told += f". Another framework is ahead in {len(lines)} of them"
     if not lines:
         return told.replace("ahead in 0 of them", "ahead in none of them.")
     told += f", in {clear} of which by more than chance: their 95 % intervals do not meet. Those names are **bold**."
     return f"{told}\n\n" + list_table("40 15 45", ["Row", "MicroPie", "Ahead of it"], lines)
+
+
+def told_apart(values: list[float]) -> list[str]:
+    """Figures with as many digits as it takes to see that the first is none of the others."""
+    shown: list[str] = []
+    for more in range(4):
+        shown = [plots.number(value, more) for value in values]
+        if shown[0] not in shown[1:]:
+            break
+    return shown
 
 
 def better(one: dict[str, float], other: dict[str, float], what: str, relation: str) -> bool:

@@ -124,9 +124,10 @@ def best_other(row: dict[str, Any], relation: str) -> str | None:
     return better(others, key=lambda name: row[name][relation]["median"]) if others else None
 
 
-def number(value: float) -> str:
-    """At most three digits say something, but for thousands."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+def number(value: float, more: int = 0) -> str:
+    """At most three digits say something, but for thousands; ``more`` do where two figures are to be told apart."""
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{decimals + more}f}"
 
 
 def tick(power: int) -> str:

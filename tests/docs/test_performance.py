@@ -67,7 +67,7 @@ def made_up() -> dict[str, Any]:
 
 
 def test_no_figure_is_typed_by_hand() -> None:
-    prose = re.sub(r"0\.5 means|1\.0 is|5 ms", "", PAGE)
+    prose = re.sub(r"MicroPie 0\.32|0\.5 means|1\.0 is|5 ms", "", PAGE)
     assert re.findall(r"\d\.\d|\d+ ?(?:µs|ms|KiB|MiB|bytes)\b|\d ?times", prose) == []
 
 
@@ -103,6 +103,35 @@ def test_the_rows_in_which_others_are_ahead_are_listed(page: ModuleType, made_up
     assert re.search(r"\* - In process: The second\n +- 0\.52\n +- BlackSheep 0\.53\n", told)
     assert re.search(r"\* - In process: The third\n +- 0\.28\n +- \*\*Falcon\*\* 0\.40\n", told)
     assert "The first" not in told
+
+
+def test_a_figure_that_is_ahead_differs_in_what_is_shown(page: ModuleType, made_up: dict[str, Any]) -> None:
+    made_up["rows"] = {"first": row(raw=1.0, micropie=0.811, falcon=0.812, quart=0.9)}
+    told = page.behind({"broadcast": made_up})
+    assert re.search(
+        r"\* - Broadcast: The first\n +- 0\.811\n +- \*\*Quart\*\* 0\.900, Falcon 0\.812\n",
+        told,
+    )
+
+
+def test_a_row_without_a_drawing_is_named(page: ModuleType, made_up: dict[str, Any]) -> None:
+    """Whoever counts rows in the drawings shall find as many as the text says."""
+    found = {section: page.results(section) for section in page.SECTIONS}
+    drawn = "".join("".join(page.drawings(section, rows)) for section, rows in found.items())
+    missing = [
+        f"{page.SECTIONS[section]}: {title}"
+        for section, rows in found.items()
+        for title in rows["titles"].values()
+        if title not in drawn
+    ]
+    assert f"rows in the tables above; {', '.join(missing)} has no drawing." in page.behind(found)
+    assert "no drawing" not in page.behind({"inproc": made_up})
+
+
+def test_each_section_says_how_busy_the_machine_was(page: ModuleType, made_up: dict[str, Any]) -> None:
+    assert page.circumstances(made_up) == (
+        "Measured on 2026-01-02. The load average of the machine was 0.25 at the beginning and 0.5 at the end."
+    )
 
 
 def test_nobody_ahead_is_said_too(page: ModuleType, made_up: dict[str, Any]) -> None:
