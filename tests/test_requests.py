@@ -16,7 +16,7 @@ from micropie import (
     current_request,
 )
 from micropie.requests import lazy
-from tests.driver import Answer, handshake, http
+from tests.driver import Answer, handshake, http, make_scope
 
 LOCAL = {"scheme": "http", "client": ("127.0.0.1", 50000)}
 
@@ -75,6 +75,18 @@ async def test_what_a_request_knows(ask: Any, answer: Any) -> None:
     fields = [("X-Name", "ä"), ("Cookie", "one=1"), ("X-Name", "b"), ("Cookie", "two=2")]
     got = await http(Site(ask), "/a/b?name=1&name=2&empty=", headers=fields)
     assert got.json[""] == answer
+
+
+async def test_a_websocket_begins_as_any_request_does() -> None:
+    """Its ``__init__`` repeats that of a request, and must not miss what is new there."""
+
+    async def unused(*arguments: Any) -> Any:
+        raise AssertionError
+
+    given = (App(), make_scope("http", "/", ()), unused, unused)
+    request, ws = Request(*given), WebSocket(*given)
+    names = [name for name in Request.__slots__ if not name.startswith("__")]
+    assert [getattr(ws, name) for name in names] == [getattr(request, name) for name in names]
 
 
 async def test_the_method_is_empty_for_a_websocket() -> None:
