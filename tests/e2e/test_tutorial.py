@@ -92,6 +92,17 @@ def test_bytes(run_block: RunBlock, visit: Visit) -> None:
     assert visitor.sockets[0].sent == [b"\x01\x02\x03"]
 
 
+def test_request(run_block: RunBlock, visit: Visit) -> None:
+    with run_block("websocket-request") as server:
+        visitor = visit(server.url)
+        paste(visitor, "websocket-request-console")
+        visitor.expect_console(
+            f"Your page is from {server.url.rstrip('/')}.",
+            "Your cookie says apple.",
+            "You ask for ['small', 'large'].",
+        )
+
+
 def test_arguments(run_block: RunBlock, visit: Visit) -> None:
     with run_block("websocket-arguments") as server:
         visitor = visit(server.url)
