@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -332,9 +333,10 @@ def test_nginx_serves_the_files(run_block: RunBlock, tmp_path: Path) -> None:
 def test_the_browser_tests_of_a_page(
     browser_type_launch_args: dict[str, Any], pytester: pytest.Pytester
 ) -> None:
-    """As their reader runs them, with this Chromium."""
+    """As their reader runs them, with the page's own choice of a Chromium where that finds the one of this run."""
     [run] = pytest_runs(HOWTO / "browser-tests.rst")
     run.write(pytester.path)
-    pytester.makeconftest(own_browser(browser_type_launch_args))
+    if browser_type_launch_args.get("executable_path") != shutil.which("chromium"):
+        pytester.makeconftest(own_browser(browser_type_launch_args))
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=run.files["test_app.py"].count("\ndef test_"))
