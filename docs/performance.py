@@ -185,7 +185,9 @@ def behind(sections: dict[str, dict[str, Any]]) -> str:
             surely = [name for name in ahead if is_clear(row[name][relation], own, relation)]
             clear += bool(surely)
             if ahead:
-                shown, *figures = told_apart([row[name][relation]["median"] for name in ["micropie", *ahead]])
+                shown, *figures = plots.told_apart(
+                    [row[name][relation]["median"] for name in ["micropie", *ahead]]
+                )
                 words = [
                     f"{'**' if name in surely else ''}{NAMES[name]}{'**' if name in surely else ''} {figure}"
                     for name, figure in zip(ahead, figures, strict=True)
@@ -198,16 +200,6 @@ def behind(sections: dict[str, dict[str, Any]]) -> str:
         return told.replace("ahead in 0 of them", "ahead in none of them.")
     told += f", in {clear} of which by more than chance: their 95 % intervals do not meet. Those names are **bold**."
     return f"{told}\n\n" + list_table("40 15 45", ["Row", "MicroPie", "Ahead of it"], lines)
-
-
-def told_apart(values: list[float]) -> list[str]:
-    """Figures with as many digits as it takes to see that the first is none of the others."""
-    shown: list[str] = []
-    for more in range(4):
-        shown = [plots.number(value, more) for value in values]
-        if shown[0] not in shown[1:]:
-            break
-    return shown
 
 
 def better(one: dict[str, float], other: dict[str, float], what: str, relation: str) -> bool:

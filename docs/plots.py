@@ -31,9 +31,10 @@ def dots(label: str, rows: dict[str, Any], titles: Named, names: Named) -> str:
     for at, (key, row) in enumerate(rows.items()):
         y = at * STEP
         best = best_other(row, "ratio")
-        note = f'<tspan class="own">{row["micropie"]["ratio"]["median"]:.2f}</tspan>'
+        figures = told_apart([row[name]["ratio"]["median"] for name in ("micropie", best) if name])
+        note = f'<tspan class="own">{figures[0]}</tspan>'
         if best:
-            note += f" · {names[best]} {row[best]['ratio']['median']:.2f}"
+            note += f" · {names[best]} {figures[1]}"
         parts.append(text(0, y + 14, titles[key]))
         parts.append(text(WIDTH, y + 14, note, "value", is_markup=True))
         parts.append(line(place(0), y + 28, place(1), y + 28, "axis"))
@@ -128,6 +129,16 @@ def number(value: float, more: int = 0) -> str:
     """At most three digits say something, but for thousands; ``more`` do where two figures are to be told apart."""
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{decimals + more}f}"
+
+
+def told_apart(values: list[float]) -> list[str]:
+    """Figures with as many digits as it takes to see that the first is none of the others."""
+    shown: list[str] = []
+    for more in range(4):
+        shown = [number(value, more) for value in values]
+        if shown[0] not in shown[1:]:
+            break
+    return shown
 
 
 def tick(power: int) -> str:

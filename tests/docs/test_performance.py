@@ -107,11 +107,21 @@ def test_the_rows_in_which_others_are_ahead_are_listed(page: ModuleType, made_up
 
 def test_a_figure_that_is_ahead_differs_in_what_is_shown(page: ModuleType, made_up: dict[str, Any]) -> None:
     made_up["rows"] = {"first": row(raw=1.0, micropie=0.811, falcon=0.812, quart=0.9)}
+    [drawing] = page.drawings("broadcast", made_up)
+    assert '<tspan class="own">0.81</tspan> · Quart 0.90<' in drawing
     told = page.behind({"broadcast": made_up})
     assert re.search(
         r"\* - Broadcast: The first\n +- 0\.811\n +- \*\*Quart\*\* 0\.900, Falcon 0\.812\n",
         told,
     )
+
+
+def test_the_best_of_the_others_differs_from_ours_in_the_drawing(
+    page: ModuleType, made_up: dict[str, Any]
+) -> None:
+    made_up["rows"] = {"first": row(raw=1.0, micropie=0.811, falcon=0.812)}
+    [drawing] = page.drawings("broadcast", made_up)
+    assert '<tspan class="own">0.811</tspan> · Falcon 0.812<' in drawing
 
 
 def test_a_row_without_a_drawing_is_named(page: ModuleType, made_up: dict[str, Any]) -> None:
