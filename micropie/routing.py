@@ -175,13 +175,13 @@ class Routes:
             LookupError: If there is none with the chosen name.
         """
         scope = request.scope
-        by_segments = chosen is not None or scope.get("root_path")
-        handler = None if by_segments else self.by_path.get(scope["path"])
-        return handler or self.by_segments(request, chosen)
+        root: str = scope.get("root_path") or ""
+        handler = None if root or chosen is not None else self.by_path.get(scope["path"])
+        return handler or self.by_segments(request, chosen, root)
 
-    def by_segments(self, request: Request, chosen: str | None = None) -> Handler:
-        """The same for a path that :attr:`by_path` has not."""
-        segments = split_path(request.scope)
+    def by_segments(self, request: Request, chosen: str | None = None, root: str = "") -> Handler:
+        """The same for a path that :attr:`by_path` has not, below a root path if there is one."""
+        segments = split_path(request.scope, root)
         name = segments.pop(0) if segments else "index"
         handler = self._by_name.get(name)
         if chosen is not None:
@@ -229,8 +229,8 @@ def _is_function(value: Any) -> bool:
     return isinstance(inspect.unwrap(value), FunctionType)
 
 
-def split_path(scope: Scope) -> list[str]:
-    """The segments of a path below the root path; a trailing slash adds none.
+def split_path(scope: Scope, root: str) -> list[str]:
+    """The segments of a path below a root path, which may be empty; a trailing slash adds none.
 
     An encoded slash does not split a segment.  It shows only in ``raw_path``, which counts only where it
     says the same as ``path``: behind some proxies and mounts it does not.
@@ -248,7 +248,6 @@ def split_path(scope: Scope) -> list[str]:
         parts = path.split("/")
     if parts[0]:
         raise HTTPError(404)
-    root = scope.get("root_path")
     if root:
         _strip_root(parts, root.rstrip("/").split("/"))
     else:

@@ -45,6 +45,9 @@ class State(Enum):
 CONNECTING, OPEN, CLOSED = State.CONNECTING, State.OPEN, State.CLOSED
 
 
+_is_ascii = str.isascii  # for what is no str a TypeError, which saves each message a look at its type
+
+
 class _NotNow(Exception):
     """Stands for what the state of the connection says."""
 
@@ -304,10 +307,11 @@ class Wire(WebSocketRequest):
         Raises:
             Exception: As :meth:`send`.
         """
-        if type(data) is not str and not isinstance(data, str):
-            raise TypeError(f"a text message is a str, not {type(data).__name__}")
-        if not data.isascii():
-            data.encode()  # a lone surrogate is the caller's mistake, and no lost connection
+        try:
+            if not _is_ascii(data):
+                data.encode()  # a lone surrogate is the caller's mistake, and no lost connection
+        except TypeError:
+            raise TypeError(f"a text message is a str, not {type(data).__name__}") from None
         send = self._send_now
         try:
             await send({"type": "websocket.send", "text": data})

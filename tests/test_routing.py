@@ -266,19 +266,24 @@ def test_methods_need_names(names: Any) -> None:
     ],
 )
 def test_a_path_has_segments(path: str, raw_path: bytes | None, root_path: str, segments: list[str]) -> None:
-    assert split_path({"path": path, "raw_path": raw_path, "root_path": root_path}) == segments
+    assert split_path({"path": path, "raw_path": raw_path}, root_path) == segments
 
 
 @pytest.mark.parametrize("path", ["*", "a", "a/b", "http://testserver/a", "?a", "\\a", " /a"])
 @pytest.mark.parametrize("root_path", ["", "/", "/base"])
 def test_a_path_begins_with_a_slash(path: str, root_path: str) -> None:
     with pytest.raises(HTTPError, match="404"):
-        split_path({"path": path, "raw_path": path.encode(), "root_path": root_path})
+        split_path({"path": path, "raw_path": path.encode()}, root_path)
 
 
-async def test_a_server_may_leave_out_raw_path_and_root_path() -> None:
-    assert split_path({"path": "/a/b"}) == ["a", "b"]
-    assert split_path({"path": "/a/b", "root_path": None}) == ["a", "b"]
+@pytest.mark.parametrize("left_out", [("raw_path",), ("root_path",), ("raw_path", "root_path")])
+async def test_a_server_may_leave_out_raw_path_and_root_path(left_out: tuple[str, ...]) -> None:
+    site = Site()
+
+    async def sparing(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await site({name: value for name, value in scope.items() if name not in left_out}, receive, send)
+
+    assert (await http(sparing, "/greet/a")).text == (await http(site, "/greet/a", root_path=None)).text
 
 
 async def test_an_encoded_slash_reaches_the_handler() -> None:
