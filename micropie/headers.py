@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from email.utils import format_datetime
 from typing import Literal
 
 from .types import Headers, RawHeaders, Scope
@@ -132,6 +131,8 @@ def format_cookie(
     if max_age is not None:
         attributes.append(f"Max-Age={max_age:d}")
     if expires is not None:
+        from email.utils import format_datetime  # here, so that only who sets a date pays for it
+
         attributes.append(f"Expires={format_datetime(expires, usegmt=True)}")
     if domain is not None:
         attributes.append(f"Domain={domain}")

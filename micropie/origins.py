@@ -7,7 +7,6 @@ section 10.2).
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import re
 from collections.abc import Collection, Iterator
@@ -80,6 +79,8 @@ def is_loopback(host: str) -> bool:
     """Whether a host, as in a URL, is ``localhost`` or a loopback address."""
     if host == "localhost":
         return True
+    import ipaddress  # here, so that no program pays for it at its start
+
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from .exceptions import HTTPError, MultipartFileError
 logger = logging.getLogger("micropie")
 
 if TYPE_CHECKING:
+    from tempfile import SpooledTemporaryFile
+
     from multipart import MultipartSegment, PushMultipartParser
 
 #: How many pieces of a file wait in its queue before the socket is read no further.
@@ -34,7 +35,7 @@ class FileQueue(asyncio.Queue[bytes | None]):
         super().__init__()
         self._room = asyncio.Event()
         self._flood = False
-        self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
+        self._spool: SpooledTemporaryFile[bytes] | None = None
         self._error: Exception | None = None
         self._at_end = False
 
@@ -82,6 +83,8 @@ class FileQueue(asyncio.Queue[bytes | None]):
     def spool(self, piece: bytes) -> None:
         """Keep a piece in a temporary file, without a bound."""
         if self._spool is None:
+            import tempfile  # with shutil and its kin, which every other program would pay for at its start
+
             self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # close() does
         self._spool.write(piece)
 
