@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import quote
 
-from .bodies import Limits
-from .concurrency import Pool
+from .core import Core
 from .http import serve_http
 from .middleware import HttpMiddleware, WebSocketMiddleware
 from .mounts import Mount, parse_prefix
 from .requests import Request, current_request, lazy
 from .responses import field_list
-from .routing import Routes
 from .sessions import (
     SESSION_TIMEOUT,
     InMemorySessionBackend,
@@ -25,7 +20,7 @@ from .sessions import (
     new_session_id,
     valid_session_id,
 )
-from .settings import CHECKS, MIB, SessionCookie, Settings, checked, parse_origins, session_cookie
+from .settings import CHECKS, MIB, Settings, checked
 from .templates import make_environment
 from .types import ASGIApp, Headers
 from .websockets import WebSocket
@@ -34,8 +29,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 __all__ = ["App"]
-
-logger = logging.getLogger("micropie")
 
 
 class App:
@@ -104,16 +97,7 @@ class App:
     startup_handlers: list[Callable[[], Awaitable[None] | None]]
     #: The same for the end.  On uvicorn, open WebSockets are closed before they run.
     shutdown_handlers: list[Callable[[], Awaitable[None] | None]]
-    _mounts: list[Mount]
-    _open_websockets: set[WebSocket]
-    _warned: bool
-    _pool: Pool
-    _limits: Limits
-    _allowed_origins: frozenset[str]
-    _allowed_hosts: frozenset[str]
-    _session_cookie: SessionCookie
-    _http_routes: Routes
-    _websocket_routes: Routes
+    _micropie: Core
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         """Make an app with the settings of its class, so that one whose ``__init__`` forgets this class's works."""
@@ -121,26 +105,14 @@ class App:
         app: Self = make(cls) if make is object.__new__ else make(cls, *args, **settings)
         app.middlewares, app.ws_middlewares = [], []
         app.startup_handlers, app.shutdown_handlers = [], []
-        app._mounts = []
-        app._open_websockets = set()
-        app._warned = False
-        app._pool = Pool(App.sync_workers)
-        app._http_routes = Routes(app, App)
-        app._websocket_routes = Routes(app, App, websocket=True)
+        app._micropie = Core(app, App)
         with suppress(Exception):  # __init__() may still set what a setting needs; else it says what is wrong
-            app._configure(None, {})
+            app._micropie.configure({})
+            app.session_backend = InMemorySessionBackend()
         return app
 
     def __init__(self, session_backend: SessionBackend | None = None, **settings: Unpack[Settings]) -> None:
-        self._configure(session_backend, dict(settings))
-
-    def _configure(self, session_backend: SessionBackend | None, given: dict[str, Any]) -> None:
-        for name in CHECKS:
-            setattr(self, name, given.pop(name, self._class_setting(name)))
-        if given:
-            raise TypeError(
-                f"App has no setting {', '.join(sorted(given))}; it has {', '.join(sorted(CHECKS))}"
-            )
+        self._micropie.configure(dict(settings))
         if session_backend is not None and not hasattr(session_backend, "save"):
             raise TypeError(f"session_backend is a SessionBackend, not {session_backend!r}")
         self.session_backend = InMemorySessionBackend() if session_backend is None else session_backend
@@ -153,38 +125,7 @@ class App:
                 super().__setattr__(name, value)
                 return
             super().__setattr__(name, checked(name, value))
-            self._put_into_effect(name)
-
-    def _put_into_effect(self, name: str) -> None:
-        """Bring a setting into the form that requests need."""
-        if name == "allowed_origins":
-            self._allowed_origins = parse_origins(self.allowed_origins)
-        elif name == "allowed_hosts":
-            self._allowed_hosts = frozenset(host.lower() for host in self.allowed_hosts)
-        elif name == "session_cookie":
-            self._session_cookie = session_cookie(self.session_cookie)
-        elif name == "sync_workers":
-            self._pool.resize(self.sync_workers)
-        elif name.startswith(("body_", "max_")):
-            self._limits = Limits(
-                gap=self.body_timeout,
-                body=self.max_body_size,
-                json=self.max_json_size,
-                field=self.max_form_field_size,
-                parts=self.max_form_parts,
-            )
-
-    def _class_setting(self, name: str) -> Any:
-        """A setting as the class states it; a route that happens to have its name does not count."""
-        value = inspect.getattr_static(type(self), name)
-        if not isinstance(value, FunctionType):
-            return getattr(self, name)
-        default = getattr(App, name)
-        if not callable(default):
-            return default
-        # A function that takes what the setting is called with is meant as it is, another one is a method.
-        as_it_is = len(inspect.signature(value).parameters) == len(inspect.signature(default).parameters)
-        return value if as_it_is else getattr(self, name)
+            self._micropie.put_into_effect(name)
 
     # What every request passes is one coroutine, not two: serve_http() hands on what is not HTTP.
     __call__ = serve_http
@@ -201,7 +142,7 @@ class App:
     @property
     def websockets(self) -> frozenset[WebSocket]:
         """The WebSockets that are open now, accepted and not closed, as a copy that is safe to loop over."""
-        return frozenset(ws for ws in self._open_websockets if not ws.closed)
+        return frozenset(ws for ws in self._micropie.open_websockets if not ws.closed)
 
     def mount(self, prefix: str, app: ASGIApp) -> None:
         """Let another ASGI app answer all HTTP requests and WebSockets below a prefix.
@@ -219,8 +160,9 @@ class App:
         """
         if not callable(app) or isinstance(app, type):
             raise TypeError(f"mount() takes an ASGI app, such as an instance of App, not {app!r}")
-        self._mounts.append(Mount(parse_prefix(prefix), app))
-        self._mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
+        mounts = self._micropie.mounts
+        mounts.append(Mount(parse_prefix(prefix), app))
+        mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
     @lazy
     def env(self) -> Environment:
@@ -278,26 +220,3 @@ class App:
             plain page.
         """
         return None
-
-    def _warn_of_plain_http(self, host: str) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "a session cookie for %r went over plain HTTP: others can read it, and a browser drops one that "
-                "is Secure; use HTTPS, and have the server trust its proxy's headers",
-                host,
-            )
-
-    # --- session ids ----------------------------------------------------------------------------------
-
-    def _checked_session_id(self, value: str | None) -> str | None:
-        """The id of a cookie if it may be looked up, else None."""
-        if not value or self.session_id_validator is None:
-            return value or None
-        return self.session_id_validator(value) or None
-
-    def _new_session_id(self) -> str:
-        session_id = self._checked_session_id(self.session_id_factory())
-        if session_id is None:
-            raise RuntimeError("session_id_factory makes ids that session_id_validator does not let pass")
-        return session_id

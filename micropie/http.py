@@ -36,6 +36,7 @@ from .ws import serve_websocket
 
 if TYPE_CHECKING:
     from .app import App
+    from .core import Core
 
 logger = logging.getLogger("micropie")
 
@@ -61,8 +62,9 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
     result: Any
     try:
         try:
-            routes = app._http_routes
-            more = _asks_for_more(app, scope)
+            core = app._micropie
+            routes = core.http_routes
+            more = _asks_for_more(app, core, scope)
             result = handler = (
                 await _prepare(request)
                 if more
@@ -99,13 +101,13 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
             leave_request(token)
 
 
-def _asks_for_more(app: App, scope: Scope) -> bool:
+def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
     """Whether there is more to do for a request than to call a handler with what its URL says."""
     if (
         scope["method"] != "GET"
         or app.middlewares
-        or app._mounts
-        or app._allowed_hosts
+        or core.mounts
+        or core.allowed_hosts
         or scope.get("root_path")
         or "session" in scope
     ):
@@ -123,21 +125,22 @@ async def _prepare(request: Request) -> Handler | Answer | None:
         The handler whose turn it is; the answer of a hook in its place; None if a mounted app has answered.
     """
     app, scope = request._app, request.scope
+    core = app._micropie
     chosen: str | None = None
     fields = dict(scope["headers"])  # far cheaper than to look for one after the other
-    if app._allowed_hosts:
-        check_host(scope, app._allowed_hosts)
+    if core.allowed_hosts:
+        check_host(scope, core.allowed_hosts)
     if b"cookie" in fields or "session" in scope:
         await load_session(request)
-    if app.middlewares or app._mounts:
+    if app.middlewares or core.mounts:
         early = await _run_hooks(request)
         if early is not None or request._started:
             return early
         chosen = request._route_handler
     elif scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
-        request._contents = Contents(scope["method"], fields, request._receive, app._limits)
+        request._contents = Contents(scope["method"], fields, request._receive, core.limits)
         request._form = await request._contents.read()
-    return app._http_routes.find(request, chosen)
+    return core.http_routes.find(request, chosen)
 
 
 async def _failure(request: Request, error: BaseException) -> Answer | None:
@@ -170,16 +173,16 @@ async def _close(request: Request) -> None:
 
 async def _run_hooks(request: Request) -> Answer | None:
     """Run the hooks and read the body; an early answer of a hook, or what a mounted app sends, is the answer."""
-    app = request._app
+    mounts = request._app._micropie.mounts
     early = await on_headers(request)
     if early is not None:
         return early
-    if find_mount(app._mounts, request) is None:
+    if find_mount(mounts, request) is None:
         request._form = await request._brought.read()
     early = await before_hooks(request)
     if early is not None:
         return early
-    mounted = find_mount(app._mounts, request)
+    mounted = find_mount(mounts, request)
     if mounted is not None:
         await _pass_on(request, *mounted)
     return None
@@ -192,7 +195,7 @@ async def _call(request: Request, handler: Handler) -> Any:
     if request._form is not None:
         await request._form.wait_for(handler.plan.wanted(request.path_params, request))
     if handler.blocks:
-        result = await request._app._pool.run(handler.plan.apply(partial, request, [handler.call]))
+        result = await request._app._micropie.pool.run(handler.plan.apply(partial, request, [handler.call]))
     else:
         result = handler.plan.apply(handler.call, request, [])
     return await result if isawaitable(result) else result
@@ -206,7 +209,7 @@ async def _examine(request: Request, handler: Handler, result: Any) -> Answer:
     found = answer(result)
     if isinstance(found.body, (str, bytes)):
         return found
-    request._stream = Stream(found.body, request._app._pool)
+    request._stream = Stream(found.body, request._app._micropie.pool)
     await request._body.settle()
     if not request._body.expected:
         # Its one message too: granian takes a receive() that is cancelled before that has come for the client's end.
@@ -286,7 +289,7 @@ async def _send_stream(request: Request, result: Answer) -> None:
     request._seal()
     inner, outer = request._stream, result.body
     if outer is not inner:  # a hook has put its own around the handler's
-        outer = request._stream = Stream(outer, request._app._pool)
+        outer = request._stream = Stream(outer, request._app._micropie.pool)
     try:
         if request.method != "HEAD" and result.status not in NO_BODY:
             async with leave_when(partial(_client_left, request)):

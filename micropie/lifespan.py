@@ -34,7 +34,7 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
     finally:
         for child in children:
             await child.cancel()
-        app._pool.close()
+        app._micropie.pool.close()
     if not started:
         await send({"type": "lifespan.startup.failed", "message": "a startup handler failed, see the log"})
     elif not stopped:
@@ -48,7 +48,7 @@ async def _start(app: App, scope: Scope, children: list[Child]) -> bool:
     try:
         for handler in app.startup_handlers:
             await _call(handler)
-        for child in {id(mount.app): mount.app for mount in app._mounts}.values():
+        for child in {id(mount.app): mount.app for mount in app._micropie.mounts}.values():
             children.append(Child(child, scope))
             await children[-1].start()
     except Exception:

@@ -217,7 +217,7 @@ class Request:
             fields = dict(self.scope["headers"])
             # A hook may have set another method; what comes in is what was sent.
             sent = self.scope.get("method", "")
-            self._contents = Contents(sent, fields, self._receive, self._app._limits)
+            self._contents = Contents(sent, fields, self._receive, self._app._micropie.limits)
         return self._contents
 
     @property

@@ -303,7 +303,7 @@ class SessionView:
         """
         if self.shared or (self.id is None and not (begins and self.data)):
             return None
-        session_id, before = self.id or self.app._new_session_id(), self._before
+        session_id, before = self.id or self.app._micropie.new_session_id(), self._before
         # What is written while this waits belongs to the next save.
         data = self.data if before is None else copy_data(self.data)
         told: str | None = None
@@ -328,7 +328,7 @@ class SessionView:
         changed = self._written(before, data)
         if self.regenerate:
             # Before the changes are written: whatever fails, the old id never leads to a login.
-            new_id = self.app._new_session_id()
+            new_id = self.app._micropie.new_session_id()
             if not await self._backend.rename(session_id, new_id, self._timeout):
                 return None
             self.id, self.regenerate = new_id, False

@@ -26,13 +26,13 @@ async def load_session(request: Request) -> None:
     elif "session" in scope:
         request._session.share(scope["session"])
     else:
-        await _load(request, request._app._session_cookie.name)
+        await _load(request, request._app._micropie.session_cookie.name)
 
 
 async def _load(request: Request, name: str) -> None:
     # A mounted app may have a cookie of the same name for its own path, which comes first then.
     for value in cookie_values(cookie_header(request.scope), name)[:_TRIES]:
-        session_id = request._app._checked_session_id(value)
+        session_id = request._app._micropie.checked_session_id(value)
         if session_id is not None and request._session.id is None:
             await request._session.load(session_id)
 
@@ -62,7 +62,7 @@ async def save_before_accept(request: WebSocketRequest, chosen_id: str | None) -
             return _set_cookies(
                 request, await _save(request)
             )  # for an outer app too, which sees no handshake pass
-        session_id = request._app._checked_session_id(chosen_id)
+        session_id = request._app._micropie.checked_session_id(chosen_id)
         if session_id is None:
             raise ValueError("session_id is not one that session_id_validator lets pass")
         session = request._session
@@ -88,7 +88,7 @@ async def _save(request: Request) -> str | None:
 
 def _cookie(session: SessionView, session_id: str) -> str:
     """The session's ``Set-Cookie`` value; for an empty id, one that makes the browser forget it."""
-    app, settings = session.app, session.app._session_cookie
+    app, settings = session.app, session.app._micropie.session_cookie
     return format_cookie(
         settings.name,
         session_id,
@@ -103,5 +103,5 @@ def _cookie(session: SessionView, session_id: str) -> str:
 def _is_secure(app: App, scope: Scope) -> bool:
     local = is_local(scope)
     if not local and not is_encrypted(scope) and find_header(scope, b"x-forwarded-proto") != b"https":
-        app._warn_of_plain_http((find_header(scope, b"host") or b"").decode("latin-1"))
+        app._micropie.warn_of_plain_http((find_header(scope, b"host") or b"").decode("latin-1"))
     return not local if app.session_cookie_secure is None else app.session_cookie_secure

@@ -91,7 +91,7 @@ class WebSocket(Wire):
         self._limit = limit
         # UTF-8 has one to four bytes per character.
         self._short = sys.maxsize if limit is None else limit // 4
-        self._app._open_websockets.add(self)
+        self._app._micropie.open_websockets.add(self)
         try:
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         except asyncio.CancelledError:

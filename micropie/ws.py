@@ -23,6 +23,7 @@ from .wire import CLOSED, CONNECTING
 
 if TYPE_CHECKING:
     from .app import App
+    from .core import Core
 
 logger = logging.getLogger("micropie")
 
@@ -42,10 +43,11 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     if type(connecting) is not CoroutineType:
         ws._register_readers()
     del connecting  # else it would be kept as long as the socket is open
+    core = app._micropie
     token = enter_request(ws)
     try:
-        routes = app._websocket_routes
-        more = _asks_for_more(app, scope)
+        routes = core.websocket_routes
+        more = _asks_for_more(app, core, scope)
         handler = await _prepare(ws) if more else routes.by_path.get(scope["path"]) or routes.by_segments(ws)
         if handler is not None:
             simple = handler.simple and not ws._segments
@@ -64,7 +66,7 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     finally:
         if ws._state is not CLOSED:
             ws._over(1006)  # for a task that still holds it
-        app._open_websockets.discard(ws)
+        core.open_websockets.discard(ws)
         leave_request(token)
         if ws._ahead is not None:
             await ws._release()
@@ -92,12 +94,12 @@ async def _wind_up(ws: WebSocket, errors: list[BaseException]) -> None:
     errors += await _save_session(ws)
 
 
-def _asks_for_more(app: App, scope: Scope) -> bool:
+def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
     """Whether there is more to do before the handler is called than to see that a page of this very host asks."""
     if (
         app.ws_middlewares
-        or app._mounts
-        or app._allowed_hosts
+        or core.mounts
+        or core.allowed_hosts
         or scope.get("root_path")
         or "session" in scope
     ):
@@ -120,18 +122,18 @@ async def _prepare(ws: WebSocket) -> Handler | None:
     Returns:
         The handler whose turn it is; None if a hook has refused, or a mounted app has had its turn.
     """
-    app, scope = ws._app, ws.scope
-    if app._allowed_hosts:
-        check_host(scope, app._allowed_hosts)
-    check_origin(scope, app._allowed_origins)
+    core, scope = ws._app._micropie, ws.scope
+    if core.allowed_hosts:
+        check_host(scope, core.allowed_hosts)
+    check_origin(scope, core.allowed_origins)
     await load_session(ws)
     if await _refused_by_hook(ws):
         return None
-    mounted = find_mount(app._mounts, ws)
+    mounted = find_mount(core.mounts, ws)
     if mounted is not None:
         await _pass_on(ws, *mounted)
         return None
-    return app._websocket_routes.find(ws, ws._ws_route_handler)
+    return core.websocket_routes.find(ws, ws._ws_route_handler)
 
 
 # --- hooks and session -----------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ async def test_apps_share_nothing() -> None:
     one.middlewares.append(None)
     one.startup_handlers.append(None)
     one.mount("/x", two)
-    assert (two.middlewares, two.startup_handlers, two._mounts) == ([], [], [])
+    assert (two.middlewares, two.startup_handlers, two._micropie.mounts) == ([], [], [])
     assert one.session_backend is not two.session_backend
 
 

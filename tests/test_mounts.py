@@ -299,7 +299,9 @@ async def test_the_session_of_the_parent_is_saved_and_its_cookie_joins_the_child
 
     app = Parent(a=Child())
     app.middlewares += [Hook([], remember)]
-    app._mounts[0].app._session_cookie = app._session_cookie._replace(name="child_id")
+    app._micropie.mounts[0].app._micropie.session_cookie = app._micropie.session_cookie._replace(
+        name="child_id"
+    )
     answer = await http(app, "/a/put/x")
     names = sorted(cookie.partition("=")[0] for cookie in answer.cookies)
     assert names == ["child_id", "session_id"]

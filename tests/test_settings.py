@@ -199,7 +199,7 @@ def test_a_method_can_be_a_setting() -> None:
             return type(self).__name__
 
     app = Site(session_id_validator=None)
-    assert app._new_session_id() == "Site"
+    assert app._micropie.new_session_id() == "Site"
 
 
 @pytest.mark.parametrize(

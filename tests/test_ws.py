@@ -442,7 +442,7 @@ async def test_a_cancellation_at_the_very_end_leaves_nothing_behind(turns: int) 
     task = asyncio.create_task(app(make_scope("websocket", "/", ()), receive, send), context=context)
     await asyncio.wait([task])
     await asyncio.gather(*cancelling)
-    assert not app._open_websockets
+    assert not app._micropie.open_websockets
     assert context.get(current_request) is None
 
 
@@ -545,4 +545,4 @@ async def test_the_open_sockets_of_an_app(app: Life) -> None:
         one.send("a")
         assert await one.text() == "a"
     assert not app.websockets
-    assert not app._open_websockets
+    assert not app._micropie.open_websockets

@@ -199,7 +199,9 @@ VISITS = {
     "one cookie is looked up": Mutant("visits:_load", "[:_TRIES]", "[:1]"),
     "every cookie is looked up": Mutant("visits:_load", "[:_TRIES]", ""),
     "the last cookie counts": Mutant("visits:_load", " and request._session.id is None", ""),
-    "an id is not checked": Mutant("visits:_load", "request._app._checked_session_id(value)", "value"),
+    "an id is not checked": Mutant(
+        "visits:_load", "request._app._micropie.checked_session_id(value)", "value"
+    ),
     "a chosen app has a session of its own": Mutant(
         "visits:load_session", "if SESSION_KEY in scope:", "if False:"
     ),
@@ -212,7 +214,7 @@ VISITS = {
     "a session can begin after the answer": Mutant("visits:save_before_answer", "request._seal()", "pass"),
     "a session can begin after accept()": Mutant("visits:save_before_accept", "request._seal()", "pass"),
     "a chosen id is not checked": Mutant(
-        "visits:save_before_accept", "request._app._checked_session_id(chosen_id)", "chosen_id"
+        "visits:save_before_accept", "request._app._micropie.checked_session_id(chosen_id)", "chosen_id"
     ),
     "a chosen session is not stored": Mutant("visits:save_before_accept", "await session.save()", "pass"),
     "the cookies of the handler are forgotten": Mutant(

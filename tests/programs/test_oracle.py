@@ -227,7 +227,7 @@ def counts_sockets_for_ever(patch: pytest.MonkeyPatch) -> None:
 
     def init(self: App, *arguments: Any, **settings: Any) -> None:
         made(self, *arguments, **settings)
-        self._open_websockets = Keeping()
+        self._micropie.open_websockets = Keeping()
 
     patch.setattr(App, "__init__", init)
 

@@ -318,9 +318,9 @@ class Trial:
             self.problem(f"the session was written {len(writes)} times, not {least} to {most}: {writes}")
 
     def check_app(self, app: App) -> None:
-        if app.websockets or app._open_websockets:
+        if app.websockets or app._micropie.open_websockets:
             self.problem("the app still counts a WebSocket as open")
-            app._open_websockets.clear()
+            app._micropie.open_websockets.clear()
 
 
 async def _awaited(awaitable: Awaitable[None]) -> None:

@@ -1,0 +1,149 @@
+"""What an app keeps for itself.
+
+All other names of an app belong to whoever subclasses :class:`~micropie.App`: a ``self._pool`` or ``self._limits`` of
+theirs changes nothing here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from .bodies import Limits
+from .concurrency import Pool
+from .routing import Routes
+from .settings import CHECKS, parse_origins, session_cookie
+
+if TYPE_CHECKING:
+    from .app import App
+    from .mounts import Mount
+    from .websockets import WebSocket
+
+logger = logging.getLogger("micropie")
+
+
+class Core:
+    """The private half of one app: what its settings come to, its routes, and what is open.
+
+    Args:
+        app: The app.
+        root: The class whose own methods are no handlers.
+
+    Attributes:
+        mounts: The apps below prefixes, the longest prefix first.
+        open_websockets: The WebSockets that were accepted and whose handlers have not ended.
+        pool: The threads of sync handlers.
+        limits: What a body may cost.
+        allowed_origins: The setting, in the form in which browsers send origins.
+        allowed_hosts: The setting, in lower case.
+        session_cookie: How the session's cookie looks.
+        http_routes: The HTTP handlers.
+        websocket_routes: The WebSocket handlers.
+    """
+
+    __slots__ = (
+        "_app",
+        "_root",
+        "_warned",
+        "allowed_hosts",
+        "allowed_origins",
+        "http_routes",
+        "limits",
+        "mounts",
+        "open_websockets",
+        "pool",
+        "session_cookie",
+        "websocket_routes",
+    )
+
+    def __init__(self, app: App, root: type[App]) -> None:
+        self._app = app
+        self._root = root
+        self._warned = False
+        self.mounts: list[Mount] = []
+        self.open_websockets: set[WebSocket] = set()
+        self.pool = Pool(root.sync_workers)
+        self.http_routes = Routes(app, root)
+        self.websocket_routes = Routes(app, root, websocket=True)
+
+    # --- settings --------------------------------------------------------------------------------------
+
+    def configure(self, given: dict[str, Any]) -> None:
+        """Give the app its settings: the given ones, else those of its class.
+
+        Raises:
+            TypeError: For a setting that does not exist or has the wrong type.
+            ValueError: For one that is out of bounds.
+        """
+        unknown = given.keys() - CHECKS.keys()
+        if unknown:
+            raise TypeError(
+                f"App has no setting {', '.join(sorted(unknown))}; it has {', '.join(sorted(CHECKS))}"
+            )
+        for name in CHECKS:
+            setattr(self._app, name, given[name] if name in given else self._stated_by_class(name))
+
+    def put_into_effect(self, name: str) -> None:
+        """Bring a setting that was assigned to the app into the form that requests need."""
+        app = self._app
+        if name == "allowed_origins":
+            self.allowed_origins = parse_origins(app.allowed_origins)
+        elif name == "allowed_hosts":
+            self.allowed_hosts = frozenset(host.lower() for host in app.allowed_hosts)
+        elif name == "session_cookie":
+            self.session_cookie = session_cookie(app.session_cookie)
+        elif name == "sync_workers":
+            self.pool.resize(app.sync_workers)
+        elif name.startswith(("body_", "max_")):
+            self.limits = Limits(
+                gap=app.body_timeout,
+                body=app.max_body_size,
+                json=app.max_json_size,
+                field=app.max_form_field_size,
+                parts=app.max_form_parts,
+            )
+
+    def _stated_by_class(self, name: str) -> Any:
+        """A setting as the class states it; a route that happens to have its name does not count."""
+        app = self._app
+        value = inspect.getattr_static(type(app), name)
+        if not isinstance(value, FunctionType):
+            return getattr(app, name)
+        default = getattr(self._root, name)
+        if not callable(default):
+            return default
+        # A function that takes what the setting is called with is meant as it is, another one is a method.
+        as_it_is = len(inspect.signature(value).parameters) == len(inspect.signature(default).parameters)
+        return value if as_it_is else getattr(app, name)
+
+    # --- session ids -----------------------------------------------------------------------------------
+
+    def checked_session_id(self, value: str | None) -> str | None:
+        """The id of a cookie if it may be looked up, else None."""
+        validator = self._app.session_id_validator
+        if not value or validator is None:
+            return value or None
+        return validator(value) or None
+
+    def new_session_id(self) -> str:
+        """An id for a session that begins.
+
+        Raises:
+            RuntimeError: If the factory makes ids that the validator does not let pass.
+        """
+        session_id = self.checked_session_id(self._app.session_id_factory())
+        if session_id is None:
+            raise RuntimeError("session_id_factory makes ids that session_id_validator does not let pass")
+        return session_id
+
+    def warn_of_plain_http(self, host: str) -> None:
+        """Warn, once, that a session's cookie can be read on its way."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "a session cookie for %r went over plain HTTP: others can read it, and a browser drops one that "
+                "is Secure; use HTTPS, and have the server trust its proxy's headers",
+                host,
+            )
