@@ -67,8 +67,9 @@ class App:
     #: Seconds that a session lives after its last use.
     session_timeout: int = SESSION_TIMEOUT
     #: The name of the session's cookie, or a dict with any of ``name``, ``path`` (the root path unless
-    #: set), ``domain`` (this host alone) and ``samesite`` (``"lax"``, ``"strict"`` or ``"none"``).
-    session_cookie: str | Mapping[str, str] = "session_id"
+    #: set), ``domain`` (this host alone), ``samesite`` (``"lax"``, ``"strict"`` or ``"none"``) and
+    #: ``partitioned`` (False).
+    session_cookie: str | Mapping[str, str | bool] = "session_id"
     #: Whether that cookie is ``Secure``.  If None it is, but for plain HTTP between a browser and a server
     #: on one machine, as in development.  It rules no other cookie: ``set_cookie()`` has ``secure`` for those.
     session_cookie_secure: bool | None = None

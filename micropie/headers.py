@@ -17,6 +17,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*").fullmatch
 _COOKIE_ATTRIBUTE = re.compile(r"[ -:<-~]*").fullmatch
 
+# RFC 6265bis, section 4.1.3, and what each of them insists on besides Secure.
+_PREFIXES = ("__host-http-", "__http-", "__host-", "__secure-")
+_HOST_PREFIXES = ("__host-http-", "__host-")
+_HTTP_PREFIXES = ("__host-http-", "__http-")
+
 
 def encode_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
     """Header fields as ASGI wants them.
@@ -91,12 +96,46 @@ def _cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
     for pair in header.split(";"):
         name, equals, value = pair.partition("=")
         if equals:
-            yield name.strip(), value.strip().strip('"')
+            # strip() without arguments takes off A0, 85 and 1F too, with which a cookie planted under another name
+            # would turn into one that only this host can set.
+            name, value = name.strip(" \t"), value.strip(" \t")
+            if len(value) > 1 and value[0] == value[-1] == '"':
+                value = value[1:-1]
+            yield _as_utf8(name), _as_utf8(value)
 
 
-def only_secure(name: str, samesite: SameSite) -> bool:
+def _as_utf8(text: str) -> str:
+    """What browsers mean by bytes beyond ASCII: UTF-8; latin-1 for what cannot be that."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
+
+
+def _prefix(name: str) -> str:
+    """The prefix of a cookie's name that makes browsers insist on attributes, in lower case, or nothing."""
+    name = name.lower()  # browsers compare so too
+    return next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
+
+
+def only_secure(name: str, samesite: SameSite = "lax", *, partitioned: bool = False) -> bool:
     """Whether browsers take such a cookie only if it is ``Secure``, also in development."""
-    return samesite == "none" or name.startswith(("__Host-", "__Secure-"))
+    return samesite == "none" or partitioned or bool(_prefix(name))
+
+
+def only_whole_host(name: str) -> bool:
+    """Whether browsers take such a cookie only for all paths of one host."""
+    return _prefix(name) in _HOST_PREFIXES
+
+
+def _check_prefix(name: str, path: str, domain: str | None, *, httponly: bool) -> None:
+    prefix = _prefix(name)
+    if prefix in _HOST_PREFIXES and (path != "/" or domain is not None):
+        raise ValueError(f"browsers accept {name} only with path='/' and without a domain")
+    if prefix in _HTTP_PREFIXES and not httponly:
+        raise ValueError(f"browsers accept {name} only with httponly=True")
 
 
 def format_cookie(
@@ -110,12 +149,13 @@ def format_cookie(
     secure: bool = True,
     httponly: bool = True,
     samesite: SameSite = "lax",
+    partitioned: bool = False,
 ) -> str:
     """The value of a ``Set-Cookie`` header.
 
     Raises:
-        ValueError: If a part has characters that a cookie cannot hold (RFC 6265, section 4.1.1), or
-            ``samesite="none"`` comes without ``secure``, which browsers reject.
+        ValueError: If a part has characters that a cookie cannot hold (RFC 6265, section 4.1.1), or browsers
+            would drop the cookie: for ``samesite="none"``, ``partitioned`` or the prefix of its name.
     """
     if not _TOKEN(name):
         raise ValueError(f"not a cookie name: {name!r}")
@@ -125,8 +165,10 @@ def format_cookie(
         raise ValueError(f"path or domain of the cookie {name} has characters that do not belong there")
     if samesite not in ("lax", "strict", "none"):
         raise ValueError(f"samesite is 'lax', 'strict' or 'none', not {samesite!r}")
-    if samesite == "none" and not secure:
-        raise ValueError("browsers accept samesite='none' only together with secure=True")
+    if not secure and only_secure(name, samesite, partitioned=partitioned):
+        what = name if _prefix(name) else "a partitioned cookie" if partitioned else "samesite='none'"
+        raise ValueError(f"browsers accept {what} only together with secure=True")
+    _check_prefix(name, path, domain, httponly=httponly)
     attributes = [f"{name}={value}", f"Path={path}"]
     if max_age is not None:
         attributes.append(f"Max-Age={max_age:d}")
@@ -141,4 +183,6 @@ def format_cookie(
     if secure:
         attributes.append("Secure")
     attributes.append(f"SameSite={samesite.capitalize()}")
+    if partitioned:
+        attributes.append("Partitioned")
     return "; ".join(attributes)

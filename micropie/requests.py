@@ -12,7 +12,7 @@ from .bodies import Body, parse_pairs
 from .contents import NOTHING, Contents
 from .exceptions import HTTPError
 from .headers import SameSite, cookie_header, decode_headers, format_cookie, only_secure, parse_cookies
-from .origins import is_local
+from .origins import is_encrypted, is_local
 from .sessions import SessionView
 from .types import ASGIApp, Receive, Scope, Send
 
@@ -329,6 +329,7 @@ class Request:
         secure: bool | None = None,
         httponly: bool = True,
         samesite: SameSite = "lax",
+        partitioned: bool = False,
     ) -> None:
         """Set a cookie (RFC 6265) with the answer; for a WebSocket, before :meth:`~micropie.WebSocket.accept`.
 
@@ -341,19 +342,23 @@ class Request:
             domain: The domain to whose hosts it is sent; this host alone if None.
             secure: Whether it is sent over HTTPS only.  If None it is, but for plain HTTP between a browser and a
                 server on one machine, as in development; browsers insist on it there, too, if ``samesite`` is
-                ``"none"`` or the name begins with ``__Host-`` or ``__Secure-``.  The setting
-                ``session_cookie_secure`` rules the session's cookie alone.
+                ``"none"``, it is ``partitioned``, or the name begins with ``__Host-`` or ``__Secure-``.  The
+                setting ``session_cookie_secure`` rules the session's cookie alone.
             httponly: Whether it is hidden from JavaScript.
             samesite: ``"lax"``, ``"strict"`` or ``"none"``: whether requests from other sites carry it.
+            partitioned: Whether a page that is embedded in other sites has another one in each of them (CHIPS);
+                that takes ``samesite="none"``, too.
 
         Raises:
-            ValueError: If a part has characters that a cookie cannot hold.
+            ValueError: If a part has characters that a cookie cannot hold, or browsers would drop the cookie: one
+                that is partitioned, or has ``samesite="none"`` or a name with ``__Secure-``, is ``secure``; one with
+                ``__Host-`` is so too, and has the path ``/`` and no domain.
             RuntimeError: If the answer has begun, with which it would have to go.
         """
         if self._sealed:
             raise RuntimeError("it is too late for a cookie: the answer has begun")
         if secure is None:
-            secure = only_secure(name, samesite) or not is_local(self.scope)
+            secure = only_secure(name, samesite, partitioned=partitioned) or not is_local(self.scope)
         self._marked = True
         self._new_cookies.append(
             format_cookie(
@@ -366,18 +371,54 @@ class Request:
                 secure=secure,
                 httponly=httponly,
                 samesite=samesite,
+                partitioned=partitioned,
             )
         )
 
-    def delete_cookie(self, name: str, *, path: str = "/", domain: str | None = None) -> None:
+    def delete_cookie(
+        self,
+        name: str,
+        *,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool | None = None,
+        httponly: bool = True,
+        samesite: SameSite = "lax",
+        partitioned: bool = False,
+    ) -> None:
         """Have the browser forget a cookie.
+
+        A browser that would not take the cookie does not take its deletion either.  So say again with what it was
+        set: its path, its domain, that it was partitioned, and ``samesite="none"`` if the page that deletes it is
+        embedded in another site.
 
         Args:
             name: Its name.
             path: The path with which it was set.
             domain: The domain with which it was set; None if there was none.
+            secure: Whether the deletion counts over HTTPS only.  If None, it is so where browsers insist on it, and
+                over HTTPS; over plain HTTP they would drop it.
+            httponly: With what it was set; browsers do not mind.
+            samesite: With what it was set.
+            partitioned: With what it was set.
+
+        Raises:
+            ValueError: As :meth:`set_cookie`.
+            RuntimeError: As :meth:`set_cookie`.
         """
-        self.set_cookie(name, "", max_age=0, path=path, domain=domain)
+        if secure is None:
+            secure = only_secure(name, samesite, partitioned=partitioned) or is_encrypted(self.scope)
+        self.set_cookie(
+            name,
+            "",
+            max_age=0,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+            partitioned=partitioned,
+        )
 
 
 class WebSocketRequest(Request):

@@ -21,7 +21,7 @@ class Settings(TypedDict, total=False):
     max_form_parts: int | None
     max_message_size: int | None
     session_timeout: int
-    session_cookie: str | Mapping[str, str]
+    session_cookie: str | Mapping[str, str | bool]
     session_cookie_secure: bool | None
     session_id_factory: Callable[[], str]
     session_id_validator: Callable[[str], str | None] | None
@@ -39,12 +39,14 @@ class SessionCookie(NamedTuple):
         path: Its path; None for the app's root path.
         domain: Its domain; None for this host alone.
         samesite: ``"lax"``, ``"strict"`` or ``"none"``.
+        partitioned: Whether there is one for each site in which the app's pages are embedded.
     """
 
     name: str = "session_id"
     path: str | None = None
     domain: str | None = None
     samesite: SameSite = "lax"
+    partitioned: bool = False
 
 
 def session_cookie(value: str | Mapping[str, Any]) -> SessionCookie:
@@ -127,11 +129,12 @@ def _origins(name: str, value: Any) -> Any:
 def _cookie(name: str, value: Any) -> Any:
     fields = {"name": value} if isinstance(value, str) else value
     if not isinstance(fields, Mapping) or not all(
-        key in SessionCookie._fields and isinstance(item, str) for key, item in fields.items()
+        key in SessionCookie._fields and isinstance(item, bool if key == "partitioned" else str)
+        for key, item in fields.items()
     ):
         raise TypeError(f"{name} is a name or a dict of {', '.join(SessionCookie._fields)}, not {value!r}")
-    cookie = session_cookie(value)
-    format_cookie(cookie.name, "", path=cookie.path or "/", domain=cookie.domain, samesite=cookie.samesite)
+    cookie = session_cookie(value)._asdict()
+    format_cookie(**{**cookie, "path": cookie["path"] or "/"}, value="")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .headers import cookie_header, cookie_values, find_header, format_cookie, only_secure
+from .headers import cookie_header, cookie_values, find_header, format_cookie, only_secure, only_whole_host
 from .origins import is_encrypted, is_local
 from .requests import SESSION_KEY, Request, WebSocketRequest
 from .sessions import SessionView
@@ -89,14 +89,17 @@ async def _save(request: Request) -> str | None:
 def _cookie(session: SessionView, session_id: str) -> str:
     """The session's ``Set-Cookie`` value; for an empty id, one that makes the browser forget it."""
     app, settings = session.app, session.app._micropie.session_cookie
+    root = "/" if only_whole_host(settings.name) else quote(session.scope.get("root_path") or "/")
     return format_cookie(
         settings.name,
         session_id,
         max_age=app.session_timeout if session_id else 0,
-        path=settings.path or quote(session.scope.get("root_path") or "/"),
+        path=settings.path or root,
         domain=settings.domain,
-        secure=_is_secure(app, session.scope) or only_secure(settings.name, settings.samesite),
+        secure=_is_secure(app, session.scope)
+        or only_secure(settings.name, settings.samesite, partitioned=settings.partitioned),
         samesite=settings.samesite,
+        partitioned=settings.partitioned,
     )
 
 

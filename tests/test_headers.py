@@ -57,6 +57,10 @@ def test_one_field_is_found() -> None:
     assert find_header(scope, b"c") is None
 
 
+#: What str.strip() takes off, and a cookie's name must keep: each makes a cookie another one.
+ODD = ("\xa0", "\x85", "\x1f", "\x1c", "\x0b", "\x0c")
+
+
 @pytest.mark.parametrize(
     ("header", "cookies"),
     [
@@ -71,6 +75,25 @@ def test_one_field_is_found() -> None:
         ("a", {}),
         ("a; b=2", {"b": "2"}),
         ("a=first; a=second", {"a": "first"}),
+        ("\ta\t=\t1\t", {"a": "1"}),
+        *(
+            (f"{byte}__Host-a=evil; __Host-a=good", {f"{byte}__Host-a": "evil", "__Host-a": "good"})
+            for byte in ODD
+        ),
+        *(
+            (f"__Host-a{byte}=evil; __Host-a=good", {f"__Host-a{byte}": "evil", "__Host-a": "good"})
+            for byte in ODD
+        ),
+        *((f"a={byte}1{byte}", {"a": f"{byte}1{byte}"}) for byte in ODD),
+        ('a="1', {"a": '"1'}),
+        ('a=1"', {"a": '1"'}),
+        ('a="', {"a": '"'}),
+        ('a=""', {"a": ""}),
+        ('a=""1""', {"a": '"1"'}),
+        ("a=\xc3\xa9; \xc3\xbc=1", {"a": "é", "ü": "1"}),
+        ("a=\xe9; b=\xc3\xa9", {"a": "é", "b": "é"}),
+        ("a=\xc2\xa0", {"a": "\xa0"}),
+        ("a=\u20ac", {"a": "€"}),
     ],
 )
 def test_cookies_are_parsed(header: str, cookies: dict[str, str]) -> None:
@@ -88,6 +111,7 @@ def test_cookies_are_parsed(header: str, cookies: dict[str, str]) -> None:
         ({"secure": False, "httponly": False}, "n=v; Path=/; SameSite=Lax"),
         ({"samesite": "strict"}, "n=v; Path=/; HttpOnly; Secure; SameSite=Strict"),
         ({"samesite": "none"}, "n=v; Path=/; HttpOnly; Secure; SameSite=None"),
+        ({"partitioned": True}, "n=v; Path=/; HttpOnly; Secure; SameSite=Lax; Partitioned"),
         (
             {"expires": datetime(2026, 1, 31, 12, tzinfo=UTC), "httponly": False, "secure": False},
             "n=v; Path=/; Expires=Sat, 31 Jan 2026 12:00:00 GMT; SameSite=Lax",
@@ -115,6 +139,35 @@ def test_a_cookie_is_formatted(arguments: dict[str, Any], cookie: str) -> None:
         ("n", "v", {"domain": "a;b"}, "path or domain"),
         ("n", "v", {"samesite": "Lax"}, "samesite is 'lax', 'strict' or 'none', not 'Lax'"),
         ("n", "v", {"samesite": "none", "secure": False}, "only together with secure=True"),
+        (
+            "n",
+            "v",
+            {"partitioned": True, "secure": False},
+            "a partitioned cookie only together with secure=True",
+        ),
+        *(
+            (
+                prefix + "n",
+                "v",
+                {"secure": False},
+                f"browsers accept {prefix}n only together with secure=True",
+            )
+            for prefix in ("__Host-", "__host-", "__Secure-", "__SECURE-", "__Http-", "__Host-Http-")
+        ),
+        *(
+            (
+                prefix + "n",
+                "v",
+                arguments,
+                f"browsers accept {prefix}n only with path='/' and without a domain",
+            )
+            for prefix in ("__Host-", "__HOST-", "__Host-Http-")
+            for arguments in ({"path": "/app"}, {"path": ""}, {"domain": "example.com"}, {"domain": ""})
+        ),
+        *(
+            (prefix + "n", "v", {"httponly": False}, f"browsers accept {prefix}n only with httponly=True")
+            for prefix in ("__Http-", "__Host-Http-")
+        ),
         ("n", "v", {"expires": datetime(2026, 1, 31, tzinfo=timezone(timedelta(hours=1)))}, "UTC"),
     ],
 )

@@ -197,6 +197,21 @@ async def test_the_session_cookie() -> None:
             "__Host-session=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=Lax",
         ),
         (
+            {"session_cookie": "__host-session"},
+            "/shop",
+            "__host-session=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=Lax",
+        ),
+        (
+            {"session_cookie": {"name": "sid", "samesite": "none", "partitioned": True}},
+            "",
+            "sid=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=None; Partitioned",
+        ),
+        (
+            {"session_cookie": {"name": "__Host-session", "samesite": "strict"}},
+            "/shop",
+            "__Host-session=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=Strict",
+        ),
+        (
             {"session_cookie": {"name": "sid", "samesite": "none"}},
             "",
             "sid=*; Path=/; Max-Age=28800; HttpOnly; Secure; SameSite=None",
@@ -309,6 +324,58 @@ async def test_a_cookie_that_browsers_take_only_if_it_is_secure_is_so_in_develop
     ask: Any, cookie: str
 ) -> None:
     assert (await http(Site(ask), headers=[("Host", "localhost:8000")], **LOCAL)).cookies == [cookie]
+
+
+PLAIN = {"scheme": "http", "client": ("192.0.2.1", 1)}
+
+
+@pytest.mark.parametrize(
+    ("scope", "arguments", "attributes"),
+    [
+        ({}, {}, "HttpOnly; Secure; SameSite=Lax"),
+        # Browsers drop what is Secure and comes over plain HTTP, a deletion too.
+        (PLAIN, {}, "HttpOnly; SameSite=Lax"),
+        (PLAIN, {"secure": True}, "HttpOnly; Secure; SameSite=Lax"),
+        ({}, {"secure": False}, "HttpOnly; SameSite=Lax"),
+        ({}, {"secure": False, "httponly": False, "samesite": "strict"}, "SameSite=Strict"),
+        (PLAIN, {"samesite": "none"}, "HttpOnly; Secure; SameSite=None"),
+        (PLAIN, {"partitioned": True}, "HttpOnly; Secure; SameSite=Lax; Partitioned"),
+        (LOCAL, {"samesite": "none", "partitioned": True}, "HttpOnly; Secure; SameSite=None; Partitioned"),
+    ],
+)
+async def test_a_deletion_says_what_browsers_need(scope: Any, arguments: Any, attributes: str) -> None:
+    """A deletion is Secure where browsers insist on it, and says what the cookie said."""
+
+    def ask(request: Any) -> None:
+        request.delete_cookie("own", **arguments)
+
+    assert (await http(Site(ask), **scope)).cookies == [f"own=; Path=/; Max-Age=0; {attributes}"]
+
+
+@pytest.mark.parametrize("method", ["set_cookie", "delete_cookie"])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("__Host-id", {"path": "/app"}),
+        ("__Host-id", {"domain": "a.example"}),
+        ("__Secure-id", {"secure": False}),
+    ],
+)
+async def test_a_cookie_that_browsers_drop_is_an_error(method: str, name: str, arguments: Any) -> None:
+    def ask(request: Any) -> None:
+        value = ["1"] if method == "set_cookie" else []
+        with pytest.raises(ValueError, match=f"browsers accept {name} only"):
+            getattr(request, method)(name, *value, **arguments)
+
+    assert (await http(Site(ask))).cookies == []
+
+
+@pytest.mark.parametrize("byte", [b"\xa0", b"\x85", b"\x1f"])
+async def test_a_planted_cookie_is_never_the_hosts_own(byte: bytes) -> None:
+    """Chromium stores and sends a cookie whose name begins with such a byte, from any subdomain."""
+    app = Site(lambda request: request.cookies["__Host-id"])
+    sent = [("Cookie", byte.decode("latin-1") + "__Host-id=EVIL; __Host-id=GOOD")]
+    assert (await http(app, headers=sent)).json[""] == "GOOD"
 
 
 @pytest.mark.parametrize("setting", [{"samesite": "none"}, "__Host-session"], ids=str)

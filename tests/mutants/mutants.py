@@ -225,7 +225,7 @@ VISITS = {
     ),
     "a cookie that ends stays in the browser": Mutant("visits:_cookie", " if session_id else 0", ""),
     "the cookie is for the whole host": Mutant(
-        "visits:_cookie", 'quote(session.scope.get("root_path") or "/")', '"/"'
+        "visits:_cookie", 'else quote(session.scope.get("root_path") or "/")', 'else "/"'
     ),
     "the cookie goes over plain HTTP": Mutant("visits:_is_secure", "not local if", "False if"),
 }
