@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-import types
 import typing
 from collections.abc import Callable, Iterator
 from inspect import Parameter as Signed
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeVar
 
-from .converters import Convert, converter
+from .converters import MISFITS, TEXT, Convert, Repeated, conversion, unwrapped
 from .exceptions import HTTPError
 
 if TYPE_CHECKING:
@@ -28,29 +27,38 @@ class _SessionOnly:
 #: ``x: FromSession[int]``: a parameter that comes from the session and from nowhere else.
 #:
 #: Use it for identity.  A plain parameter is filled from the path or the query string first, so anybody
-#: could name another user in the URL.  Missing and without a default, the answer is 401.
+#: could name another user in the URL.  Missing, or of another type, and without a default, the answer is 401.
+#: Where it could not be enforced, as on ``*args`` or as a default, it is a :exc:`TypeError` when the app is made.
 FromSession = Annotated[T, _SessionOnly()]
 
 
-def _is_session_only(annotation: Any, outer: tuple[Any, ...] = ()) -> bool:
+def is_session_only(annotation: Any, outer: tuple[Any, ...] = ()) -> bool:
     """Whether the mark stands anywhere in an annotation: before ``| None``, behind the name of a type.
 
     Wherever it stands, its writer relies on it, so it is never passed over.
+
+    Raises:
+        TypeError: For one behind a NewType or a type variable, whose type is that of many values.
     """
     if any(annotation is one for one in outer):  # a type that contains itself
         return False
-    inner = [getattr(annotation, "__value__", None), *typing.get_args(annotation)]
-    return any(isinstance(mark, _SessionOnly) for mark in getattr(annotation, "__metadata__", ())) or any(
-        _is_session_only(part, (*outer, annotation)) for part in inner if part is not None
-    )
+    outer = (*outer, annotation)
+    marks = annotation.__metadata__ if typing.get_origin(annotation) is Annotated else ()
+    if any(isinstance(mark, _SessionOnly) or is_session_only(mark, outer) for mark in marks):
+        return True
+    if any(is_session_only(part, outer) for part in _hidden(annotation)):
+        raise TypeError(f"FromSession cannot stand behind {annotation}; write it at the parameter itself")
+    inner = [unwrapped(annotation), *typing.get_args(annotation)]
+    return any(is_session_only(part, outer) for part in inner if part is not annotation)
 
 
-def _without_none(annotation: Any) -> Any:
-    """``list[T]`` for ``list[T] | None``: one that was not sent is its default, and None never is sent."""
-    if typing.get_origin(annotation) not in (Union, types.UnionType):
-        return annotation
-    members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    return members[0] if len(members) == 1 and typing.get_origin(members[0]) is list else annotation
+def _hidden(annotation: Any) -> list[Any]:
+    """What stands behind a name that is used for other things than parameters, too."""
+    if isinstance(annotation, NewType):
+        return [annotation.__supertype__]
+    if isinstance(annotation, TypeVar):
+        return [annotation.__bound__, *annotation.__constraints__, getattr(annotation, "__default__", None)]
+    return []
 
 
 class Parameter:
@@ -68,23 +76,28 @@ class Parameter:
         "session_only",
     )
 
-    def __init__(self, name: str, annotation: Any, default: Any) -> None:
+    def __init__(self, name: str, annotation: Any, default: Any, *, star: str = "") -> None:
         self.name = name
         self.default = default
-        self.session_only = _is_session_only(annotation)
-        if typing.get_origin(annotation) is Annotated:
-            annotation = annotation.__origin__
-        annotation = _without_none(annotation)
-        self.many = typing.get_origin(annotation) is list
-        found = converter(typing.get_args(annotation)[0] if self.many else annotation)
-        self.kind: str = found[0] if found else ""
-        self.convert: Convert | None = found[1] if found else None
+        self.session_only = is_session_only(annotation)
+        if self.session_only and star:
+            raise TypeError(f"{star}{name} cannot be a FromSession; a parameter of its own can")
+        if is_session_only(default):
+            raise TypeError("FromSession is no default: write it behind a colon, as an annotation")
+        found = conversion(annotation, stored=self.session_only)
+        #: What its value must be, in words.
+        self.kind: str = "" if found is None else found.kind
+        self.convert: Convert | None = None if found is None else found.convert
+        #: Whether it takes every value of a repeated name.
+        self.many = found is not None and found.repeated
         #: Whether a path segment can be its value.
-        self.in_path = not (self.session_only or self.many)
+        self.in_path = not self.session_only and (found is None or found.from_text)
+        if star == "*" and not self.in_path:
+            raise TypeError(f"*{name} takes path segments, and none can be {self.kind}")
         #: Whether it takes the first value as it was sent.
-        self.as_sent = self.convert is None and not self.many
+        self.as_sent = found is None
         #: Whether it takes any text as it was sent.
-        self.any_text = self.as_sent or annotation is str
+        self.any_text = found is None or found is TEXT
 
     def from_path(self, segment: str) -> Any:
         """The value of a path segment.
@@ -96,7 +109,7 @@ class Parameter:
             return segment
         try:
             return self.convert(segment)
-        except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+        except MISFITS:
             raise HTTPError(404) from None
 
     def find(self, request: Request) -> Any:
@@ -118,7 +131,13 @@ class Parameter:
                 return self._converted(values)
         session = request._view
         if session is not None and self.name in session.data:
-            return request.session[self.name]
+            stored = request.session[self.name]
+            if self.convert is None:
+                return stored
+            try:
+                return self.convert(stored)
+            except MISFITS:
+                pass  # what does not fit is of no use to the handler, so it counts as missing
         if self.default is not Signed.empty:
             return self.default
         if self.session_only:
@@ -126,13 +145,14 @@ class Parameter:
         raise HTTPError(400, f"the parameter {self.name!r} is missing")
 
     def _converted(self, values: list[Any]) -> Any:
-        if self.many and len(values) == 1 and isinstance(values[0], list):
-            values = values[0]  # JSON has lists of its own
+        value = values[0]
         if self.convert is None:
-            return values if self.many else values[0]
+            return value
+        if self.many and not (len(values) == 1 and isinstance(value, list)):  # JSON has lists of its own
+            value = Repeated(values)
         try:
-            return [self.convert(value) for value in values] if self.many else self.convert(values[0])
-        except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+            return self.convert(value)
+        except MISFITS:
             raise HTTPError(400, f"the parameter {self.name!r} must be {self.kind}") from None
 
 
@@ -152,9 +172,7 @@ class Plan:
         parameters = list(signature_of(function).parameters.values())[skip:]
 
         def of(*kinds: Any) -> list[Parameter]:
-            return [
-                Parameter(p.name, _resolved(function, p), p.default) for p in parameters if p.kind in kinds
-            ]
+            return [_parameter(function, p) for p in parameters if p.kind in kinds]
 
         self.positional = of(Signed.POSITIONAL_ONLY, Signed.POSITIONAL_OR_KEYWORD)
         self.keyword = of(Signed.KEYWORD_ONLY)
@@ -180,8 +198,8 @@ class Plan:
     def wanted(self, segments: list[str], request: Request) -> set[str | None]:
         """The names that only the body can still give; None stands for all of it."""
         named = [p for p in self.positional if p.in_path][len(segments) :]
-        named += [p for p in self.positional + self.keyword if p.many]
-        named += [p for p in self.keyword if p.in_path]
+        named += [p for p in self.positional if not (p.in_path or p.session_only)]
+        named += [p for p in self.keyword if not p.session_only]
         names: set[str | None] = {p.name for p in named if p.name not in request.query_params}
         return names if names and self.extra is None and not any(p.many for p in named) else {None}
 
@@ -255,6 +273,18 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature:
         raise TypeError(f"{name} has no 'self': write it as the first parameter") from None
 
 
+_STARS: dict[Any, str] = {Signed.VAR_POSITIONAL: "*", Signed.VAR_KEYWORD: "**"}
+
+
+def _parameter(function: Callable[..., Any], parameter: Signed) -> Parameter:
+    annotation = _resolved(function, parameter)
+    try:
+        return Parameter(parameter.name, annotation, parameter.default, star=_STARS.get(parameter.kind, ""))
+    except TypeError as error:
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"the parameter {parameter.name!r} of {name}: {error}") from None
+
+
 def _resolved(function: Callable[..., Any], parameter: Signed) -> Any:
     """What an annotation stands for.
 
@@ -267,9 +297,11 @@ def _resolved(function: Callable[..., Any], parameter: Signed) -> Any:
     def holder() -> None: ...
 
     holder.__annotations__ = {"it": parameter.annotation}
-    scope = getattr(inspect.unwrap(function), "__globals__", {})
+    inner = inspect.unwrap(function)
+    scope = getattr(inner, "__globals__", {})
+    variables = {variable.__name__: variable for variable in getattr(inner, "__type_params__", ())}
     try:
-        return typing.get_type_hints(holder, globalns=scope, include_extras=True)["it"]
+        return typing.get_type_hints(holder, scope, variables, include_extras=True)["it"]
     except Exception as error:
         name = getattr(function, "__qualname__", repr(function))
         raise TypeError(

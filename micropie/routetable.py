@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .app import App
-from .arguments import _is_session_only, signature_of
+from .arguments import is_session_only, signature_of
 from .routing import Handler
 
 _STARS: dict[Any, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
@@ -79,7 +79,7 @@ def _annotation(annotation: Any, written: str | None) -> str:
         return annotation
     if written is not None:
         return written
-    if typing.get_origin(annotation) is typing.Annotated and _is_session_only(annotation):
+    if typing.get_origin(annotation) is typing.Annotated and is_session_only(annotation):
         return f"FromSession[{_annotation(typing.get_args(annotation)[0], None)}]"
     return inspect.formatannotation(annotation)
 

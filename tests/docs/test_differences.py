@@ -183,6 +183,24 @@ async def test_unresolved_annotations() -> None:
         Typed()
 
 
+@difference("An annotation that no value can be checked against, such as a class of yours")
+async def test_unchecked_annotations() -> None:
+    class Typed(App):
+        async def one(self, n: App) -> str:
+            return "never"
+
+    with pytest.raises(
+        TypeError, match=r"'n' of .*one: no value that is sent can be checked against App; write str"
+    ):
+        Typed()
+
+    class Untyped(App):
+        async def one(self, n: Any) -> str:
+            return f"<{n}>"
+
+    assert await get(Untyped(), "/one/7") == (200, "<7>")
+
+
 @difference("A blank value, as in ``?name=``")
 async def test_blank_values() -> None:
     assert await get(Greeter(), "/greet?name=") == (200, "<>")
