@@ -195,6 +195,18 @@ class Plan:
         """Whether path segments can become arguments."""
         return self.rest is not None or any(p.in_path for p in self.positional)
 
+    def check(self, segments: list[str]) -> None:
+        """Refuse path segments that cannot become arguments: before a body is read for them.
+
+        Raises:
+            HTTPError: 404.
+        """
+        fitting = [parameter for parameter in self.positional if parameter.in_path]
+        for parameter, segment in zip(fitting, segments, strict=False):
+            parameter.from_path(segment)
+        if self.exact and self.rest is None and len(segments) > len(fitting):
+            raise HTTPError(404)
+
     def wanted(self, segments: list[str], request: Request) -> set[str | None]:
         """The names that only the body can still give; None stands for all of it."""
         named = [p for p in self.positional if p.in_path][len(segments) :]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from io import BytesIO
 from types import CoroutineType
 from typing import Any
 from urllib.parse import unquote_plus, unquote_to_bytes
@@ -18,8 +21,10 @@ from .types import Message, Receive
 _PATIENCE = 60
 _BYTES_PER_SECOND = 16 * 1024
 
+#: What stands for a body that is no JSON: JSON has a None of its own.
+NOTHING = object()
 
-_TAKEN = "the body has been read already, as a form with files; it is not kept"
+_TAKEN = "the body has been read already, in pieces or as a form with files; it is not kept"
 #: How much of a form field is decoded in one go, in bytes; in between the open sockets have their turn.
 _SLICE = 64 * 1024
 #: A form of so many bytes is decoded in one go altogether.
@@ -96,6 +101,9 @@ def begin(receive: Receive) -> dict[str, Any] | Awaitable[Message]:
 class Body:
     """The body of one request, as bytes that come in.
 
+    What has come in is kept, so that it can be read again and be replayed to a mounted app, until somebody takes
+    the pieces one by one.
+
     Args:
         receive: The server's ``receive``.
         limits: What the body may cost.
@@ -118,42 +126,113 @@ class Body:
         self._length = length
         self._first = first
         self.expected = self._more = expected
-        self._received = 0
+        #: How many bytes have come in.
+        self.received = 0
         self._spent = 0.0
-        self._pieces: list[bytes] = []
-        self._whole = None if expected else b""
+        # What has come in: the first piece, and all of them once there is another.  None: it is kept no longer.
+        self._kept: bytes | BytesIO | None = b""
+        self._begun = self._ended = self._replayed = False
         # Status and detail for everybody who reads later; an error would hold, by its traceback, this body.
         self._error: tuple[int, str] | None = None
-        self._streamed = self._replayed = False
         # Whether a task reads, and what others wait for meanwhile.
         self._reading = False
         self._turn: asyncio.Future[None] | None = None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The pieces of the body, once.  Time that the consumer takes between two of them does not count.
+    async def read(self) -> bytes:
+        """The whole body.  A second call gives the same bytes.
 
         Raises:
             HTTPError: 413 if it is too large, at once if ``Content-Length`` says so; 408 if it is too slow;
                 400 if the client cut it short, or ``Content-Length`` is no number.
+            RuntimeError: If its pieces have been taken.
+        """
+        if self._kept is None:
+            raise RuntimeError(_TAKEN)
+        if self._reading:
+            await self._wait_for_turn()
+        self._reading = True
+        try:
+            self._check_error()
+            while self._more:
+                piece = self._next_piece()
+                if not isinstance(piece, bytes):
+                    await piece
+        finally:
+            self._end_reading()
+        return self._so_far()
+
+    async def piece_at(self, offset: int) -> bytes:
+        """What comes so many bytes behind the beginning, at least a byte of it; nothing at the end.
+
+        Raises:
+            HTTPError: As :meth:`read`.
+        """
+        if self._reading:
+            await self._wait_for_turn()
+        self._reading = True
+        try:
+            if offset < self.received and self._kept is not None:
+                return self._so_far()[offset : offset + _SLICE]
+            self._check_error()
+            while self._more:
+                piece = self._next_piece()
+                if not isinstance(piece, bytes):
+                    piece = await piece
+                if piece:
+                    return piece
+            return b""
+        finally:
+            self._end_reading()
+
+    def let_go(self, offset: int) -> None:
+        """Keep no more of it, unless it is there as a whole: somebody takes it in pieces, and has so many bytes."""
+        if self._more and offset >= self.received:
+            self._kept = None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The pieces of the body, once.  Time that the consumer takes between two of them does not count.
+
+        Raises:
+            HTTPError: As :meth:`read`.
             RuntimeError: If the pieces have been taken before.
         """
-        if self._streamed:
+        if self._kept is None:
             raise RuntimeError(_TAKEN)
-        if self._whole is not None:
-            yield self._whole
-            return
-        self._streamed = True
-        while self._more:
-            piece = self._next_piece()
-            if not isinstance(piece, bytes):
-                piece = await piece
-            if piece:
-                yield piece
+        if isinstance(self._first, dict):  # it was only looked at, and is kept if it is all
+            self._next_piece()
+        kept = self._so_far()
+        offset = len(kept)
+        self.let_go(offset)
+        if kept:
+            yield kept
+        del kept
+        while piece := await self.piece_at(offset):
+            offset += len(piece)
+            yield piece
+
+    def _so_far(self) -> bytes:
+        kept = self._kept
+        return kept.getvalue() if isinstance(kept, BytesIO) else kept or b""
+
+    async def _wait_for_turn(self) -> None:
+        # Two may ask at once, and one may give up: what has come in is kept for the next.
+        while self._reading:
+            self._turn = self._turn or asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._turn])
+
+    def _end_reading(self) -> None:
+        self._reading = False
+        if self._turn is not None:
+            self._turn.set_result(None)
+            self._turn = None
+
+    def _check_error(self) -> None:
+        if self._error is not None:
+            raise HTTPError(*self._error)
 
     def _next_piece(self) -> bytes | Awaitable[bytes]:
         """The next piece if it has come in already, else what to await for it."""
-        if self._error is not None:
-            raise HTTPError(*self._error)
+        self._check_error()
         try:
             if self._first is None:
                 check_length(self._length, self._limits.body)
@@ -166,19 +245,34 @@ class Body:
 
     def _taken(self, message: Message) -> bytes:
         if message["type"] == "http.disconnect":
+            self._ended = True
             raise HTTPError(400, "the body is not complete")
+        self._begun = True
         piece: bytes = message.get("body", b"")
         if type(piece) is not bytes:
             piece = bytes(piece)
-        self._received += len(piece)
-        if self._limits.body is not None and self._received > self._limits.body:
-            raise too_large(self._limits.body)
+        if self._kept is not None and piece:
+            self._keep(piece)
+        self.received += len(piece)
         self._more = message.get("more_body", False)
+        if self._limits.body is not None and self.received > self._limits.body:
+            raise too_large(self._limits.body)
         return piece
+
+    def _keep(self, piece: bytes) -> None:
+        # A list of tiny pieces would take sixty times their size; BytesIO also gives out what it holds without a copy.
+        if isinstance(self._kept, BytesIO):
+            self._kept.write(piece)
+        elif self._kept:
+            first, self._kept = self._kept, BytesIO()
+            self._kept.write(first)
+            self._kept.write(piece)
+        else:
+            self._kept = piece
 
     async def _in_time(self, waiting: Awaitable[Message]) -> bytes:
         gap, clock = self._limits.gap, asyncio.get_running_loop().time
-        left = _PATIENCE + self._received / _BYTES_PER_SECOND - self._spent
+        left = _PATIENCE + self.received / _BYTES_PER_SECOND - self._spent
         began = clock()
         try:
             async with asyncio.timeout(None if gap is None else min(gap, left)):
@@ -193,59 +287,48 @@ class Body:
         finally:
             self._spent += clock() - began
 
-    async def read(self) -> bytes:
-        """The whole body.  A second call gives the same bytes.
-
-        Raises:
-            HTTPError: As :meth:`chunks`.
-        """
-        if self._streamed:
-            raise RuntimeError(_TAKEN)
-        # Two may ask at once, and one may give up: what has come in is kept for the next.
-        while self._reading:
-            self._turn = self._turn or asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._turn])
-        if self._whole is None:
-            self._reading = True
-            try:
-                while self._more:
-                    piece = self._next_piece()
-                    self._pieces.append(piece if isinstance(piece, bytes) else await piece)
-            finally:
-                self._reading = False
-                if self._turn is not None:
-                    self._turn.set_result(None)
-                    self._turn = None
-            self._whole = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        return self._whole
-
     async def settle(self) -> None:
         """Read what has not been read, so that from now on only the client's end can come in.
 
         Raises:
-            HTTPError: As :meth:`chunks`.
+            HTTPError: As :meth:`read`.
         """
-        if not self._streamed:
+        if self._kept is not None:
             await self.read()
 
     async def replay(self) -> Message:
-        """The server's ``receive`` for another app: a body that was read comes once more."""
-        if self._first is not None:
-            await self.read()  # so that it is kept for who asks when the other app is done
-        if self._whole is None or self._replayed or not self.expected:
-            return await self._receive()
-        self._replayed = True
-        return {"type": "http.request", "body": self._whole, "more_body": False}
+        """The server's ``receive`` for another app: what was read comes once more, and then what was not.
+
+        What was wrong with it is for the other app to find out, which may have limits of its own.
+        """
+        if isinstance(self._first, dict):  # it was only looked at
+            looked_at, self._first = self._first, None
+            with suppress(HTTPError):
+                self._taken(looked_at)
+        if self._begun and not self._replayed and self._kept is not None:
+            self._replayed = True
+            return {"type": "http.request", "body": self._so_far(), "more_body": self._more}
+        if self._ended:
+            return {"type": "http.disconnect"}
+        message: Message = await self._receive()
+        if self._more and message["type"] == "http.request":
+            self._kept = None
+            self._more = message.get("more_body", False)
+        return message
 
 
 def parse_json(data: bytes, limits: Limits) -> Any:
-    """The value of a JSON body.
+    """The value of a JSON body; :data:`NOTHING` for an empty one.
 
     Raises:
         HTTPError: 400 if it is not JSON, 413 if it is too large.
     """
     # Parsing holds the interpreter, and with it every open socket.
     check_limit(len(data), limits.json, "the JSON body has more bytes")
+    if data[:3] == BOM_UTF8:  # a reader may skip it (RFC 8259, section 8.1)
+        data = data[3:]
+    if not data:
+        return NOTHING
     try:
         return load_json(data)
     except ValueError:

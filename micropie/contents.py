@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from .bodies import (
+    NOTHING,
     Body,
     Limits,
     begin,
@@ -18,11 +19,9 @@ from .bodies import (
     parse_json,
     parse_pairs,
 )
+from .exceptions import HTTPError
 from .types import Message, Receive
 from .uploads import MultipartForm
-
-#: What stands for a body that is no JSON: JSON has a None of its own.
-NOTHING = object()
 
 
 class Contents:
@@ -38,6 +37,8 @@ class Contents:
     __slots__ = (
         "_arrived",
         "_body",
+        "_done",
+        "_error",
         "_expected",
         "_headers",
         "_limits",
@@ -56,6 +57,9 @@ class Contents:
         # The first message of the body, or what to await for it; and the body, once somebody asks for it.
         self._arrived: dict[str, Any] | Awaitable[Message] | None = None
         self._body: Body | None = None
+        # Whether it was read as its media type says, and what was wrong with it, as status and detail.
+        self._done = False
+        self._error: tuple[int, str] | None = None
         #: Each is None, or nothing, until it is read, or somebody looks or sets it.
         self.fields: dict[str, list[str]] | None = None
         self.files: dict[str, dict[str, Any]] | None = None
@@ -76,7 +80,7 @@ class Contents:
         return self._body
 
     async def read(self) -> MultipartForm | None:
-        """Read what the media type says how to read.
+        """Read what the media type says how to read.  A second call comes to the same.
 
         Returns:
             A multipart form, which is read while it comes in; None for all else.
@@ -84,23 +88,39 @@ class Contents:
         Raises:
             HTTPError: 400, 408 or 413, for a body that is wrong, too slow or too large.
         """
-        if not self._expected:
-            return None
+        if self._error is not None:
+            raise HTTPError(*self._error)
+        if not self._expected or self._done:
+            return self.form
         # What is longer is no media type, and would fill the cache.
         kind, parameters = media_type(self._headers.get(b"content-type", b"")[:1024])
-        if kind == "application/x-www-form-urlencoded":
-            data = self._at_once()
-            if data is None:
-                data = await self.body.read()
-            small = is_small(data, self._limits)
-            self.fields = parse_pairs(data.decode()) if small else await parse_form(data, self._limits)
-        elif is_json(kind):
-            data = self._at_once()
-            self.json = parse_json(await self.body.read() if data is None else data, self._limits)
-        elif kind == "multipart/form-data":
-            self.form = MultipartForm(self.body, parameters, self._limits)
-            self.fields, self.files = self.form.fields, self.form.files
+        try:
+            if kind == "application/x-www-form-urlencoded":
+                data = self._at_once()
+                if data is None:
+                    data = await self.body.read()
+                small = is_small(data, self._limits)
+                self.fields = parse_pairs(data.decode()) if small else await parse_form(data, self._limits)
+            elif is_json(kind):
+                data = self._at_once()
+                self.json = parse_json(await self.body.read() if data is None else data, self._limits)
+            elif kind == "multipart/form-data":
+                self.form = MultipartForm(self.body, parameters, self._limits)
+                self.fields, self.files = self.form.fields, self.form.files
+        except HTTPError as error:
+            self._error = error.status, error.detail
+            raise
+        self._done = True
         return self.form
+
+    def check(self) -> None:
+        """Raise what was wrong with the body.
+
+        Raises:
+            HTTPError: As :meth:`read`.
+        """
+        if self._error is not None:
+            raise HTTPError(*self._error)
 
     def _at_once(self) -> bytes | None:
         """The whole body if it is there already, in one message, as most are; a :class:`Body` reads the others.

@@ -21,6 +21,14 @@ async def on_headers(request: Request) -> Answer | None:
     return None
 
 
+def look_before(middlewares: list[HttpMiddleware]) -> bool:
+    """Whether there is a hook that can look at the body before the handler is found."""
+    for middleware in middlewares:  # any() would cost more than all the rest
+        if getattr(middleware.before_request, "__func__", None) is not HttpMiddleware.before_request:
+            return True
+    return False
+
+
 async def before_hooks(request: Request) -> Answer | None:
     """Run the hooks that come before the handler; the answer of the one that has one."""
     request._entered = []

@@ -14,7 +14,7 @@ from .contents import Contents
 from .exceptions import HTTPError
 from .failures import answer_to
 from .headers import encode_headers
-from .hooks import after_hooks, before_hooks, on_headers
+from .hooks import after_hooks, before_hooks, look_before, on_headers
 from .lifespan import serve_lifespan
 from .mounts import find_mount
 from .origins import check_host
@@ -132,15 +132,21 @@ async def _prepare(request: Request) -> Handler | Answer | None:
         check_host(scope, core.allowed_hosts)
     if b"cookie" in fields or "session" in scope:
         await load_session(request)
+    brings = scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields
     if app.middlewares or core.mounts:
-        early = await _run_hooks(request)
+        early = await _run_hooks(request, brings)
         if early is not None or request._started:
             return early
         chosen = request._route_handler
-    elif scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields:
-        request._contents = Contents(scope["method"], fields, request._receive, core.limits)
+    handler = core.http_routes.find(request, chosen)
+    if brings:
+        # Whether somebody takes it comes before what is wrong with it.
+        if handler.allowed is not None or request._segments:
+            handler.check(request)
+        if request._contents is None:
+            request._contents = Contents(scope["method"], fields, request._receive, core.limits)
         request._form = await request._contents.read()
-    return core.http_routes.find(request, chosen)
+    return handler
 
 
 async def _failure(request: Request, error: BaseException) -> Answer | None:
@@ -171,14 +177,21 @@ async def _close(request: Request) -> None:
             logger.exception("error at the end of the stream for %s", request._shown_path)
 
 
-async def _run_hooks(request: Request) -> Answer | None:
-    """Run the hooks and read the body; an early answer of a hook, or what a mounted app sends, is the answer."""
+async def _run_hooks(request: Request, brings: bool) -> Answer | None:
+    """Run the hooks; an early answer of a hook, or what a mounted app sends, is the answer.
+
+    Args:
+        request: The request.
+        brings: Whether it may bring a body.  Hooks can look at it.  What is wrong with it is told to those that do,
+            and else once there is a handler: a hook may answer itself, or choose another one.
+    """
     mounts = request._app._micropie.mounts
     early = await on_headers(request)
     if early is not None:
         return early
-    if find_mount(mounts, request) is None:
-        request._form = await request._brought.read()
+    if brings and look_before(request._app.middlewares):
+        with suppress(HTTPError):
+            request._form = await request._brought.read()
     early = await before_hooks(request)
     if early is not None:
         return early
@@ -190,8 +203,7 @@ async def _run_hooks(request: Request) -> Answer | None:
 
 async def _call(request: Request, handler: Handler) -> Any:
     """Call a handler that takes more than its arguments: a method, a thread, or a form that is still coming in."""
-    if handler.allowed is not None and request.method not in handler.allowed:
-        raise HTTPError(405, headers=[("Allow", ", ".join(sorted(handler.allowed)))])
+    handler.check(request)
     if request._form is not None:
         await request._form.wait_for(handler.plan.wanted(request.path_params, request))
     if handler.blocks:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from urllib.parse import quote
 
-from .bodies import Body, parse_pairs
-from .contents import NOTHING, Contents
+from .bodies import NOTHING, Body, parse_pairs
+from .contents import Contents
 from .exceptions import HTTPError
 from .headers import SameSite, cookie_header, decode_headers, format_cookie, only_secure, parse_cookies
 from .origins import is_encrypted, is_local
@@ -146,6 +146,7 @@ class Request:
         """The fields of a form: every value of each name."""
         contents = self._brought
         if contents.fields is None:
+            contents.check()
             contents.fields = {}
         return contents.fields
 
@@ -158,6 +159,7 @@ class Request:
         """The value of a JSON body; an empty dict if there is none."""
         contents = self._brought
         if contents.json is NOTHING:
+            contents.check()
             contents.json = {}
         return contents.json
 
@@ -174,6 +176,7 @@ class Request:
         """
         contents = self._brought
         if contents.files is None:
+            contents.check()
             contents.files = {}
         return contents.files
 
@@ -313,9 +316,44 @@ class Request:
 
         Raises:
             HTTPError: 413 if it is too large, 408 if it comes too slowly, 400 if the client cuts it short.
-            RuntimeError: If it is a multipart form, which is not kept.
+            RuntimeError: If it is a multipart form, which is not kept, or :meth:`stream` has taken it.
         """
         return await self._body.read()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body in pieces as they come in, whatever its size: ``async for piece in request.stream()``.
+
+        Forms and JSON have been read before a handler runs, and come in one piece.  What comes in pieces is not
+        kept: it can be taken once.  The limits of size and time hold; the time between two pieces in which the handler
+        does not ask for the next one is not counted.
+
+        Raises:
+            HTTPError: 413 if it is too large, 408 if it comes too slowly, 400 if the client cuts it short.
+            RuntimeError: If it is a multipart form, or its pieces have been taken before.
+        """
+        async for piece in self._body.pieces():
+            yield piece
+
+    async def read_form(self, *names: str) -> dict[str, list[str]]:
+        """Wait for the fields of a form, and return those that have come in: every value of each name.
+
+        Hooks need it for a multipart form, which is not read before a handler is found: it is read up to these
+        fields, and the files before them are put aside.  Nothing is taken from the handler, nor from a mounted app:
+        that gets the same bytes.
+
+        Args:
+            names: Fields or files to wait for; for the whole form if there are none.
+
+        Returns:
+            :attr:`body_params`; empty for a body that is no form.
+
+        Raises:
+            HTTPError: 400, 408 or 413, for a form that is wrong, too slow or too large.
+        """
+        form = self._form = await self._brought.read()
+        if form is not None:
+            await form.read_until(names)
+        return self.body_params
 
     def set_cookie(
         self,

@@ -94,6 +94,17 @@ class Handler:
         self.direct = inspect.iscoroutinefunction(self.call) and self.allowed is None
         self.simple = self.direct and self.plan.empty
 
+    def check(self, request: Request) -> None:
+        """Refuse a request that this handler never answers, whatever is in its body.
+
+        Raises:
+            HTTPError: 405 for its method, 404 for its path segments.
+        """
+        if self.allowed is not None and request.method not in self.allowed:
+            raise HTTPError(405, headers=[("Allow", ", ".join(sorted(self.allowed)))])
+        if request._segments:
+            self.plan.check(request._segments)
+
 
 def _problem(name: str, call: Callable[..., Any]) -> str | None:
     if not inspect.iscoroutinefunction(inspect.unwrap(call)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .bodies import Body, Limits, check_limit
@@ -19,114 +21,187 @@ if TYPE_CHECKING:
 
 #: How many pieces of a file wait in its queue before the socket is read no further.
 _QUEUED = 16
-#: A spooled file up to this size stays in memory, in bytes.
+#: Pieces smaller than this are joined to one of up to so many bytes: a queue of tiny ones would take a multiple of
+#: their size.
+_TINY, _JOINED = 512, 4096
+#: What of a form is put aside stays in memory up to this size, in bytes.
 _IN_MEMORY = 256 * 1024
 _PIECE = 64 * 1024
+
+
+class Spool:
+    """What of a form is put aside, one file behind the other: a single temporary file, however many they are."""
+
+    def __init__(self) -> None:
+        self._file: SpooledTemporaryFile[bytes] | None = None
+        self._size = 0
+        # A sync handler reads in its thread, and may still do so when its client has left.
+        self._lock = threading.Lock()
+
+    def write(self, piece: bytes) -> int:
+        """Put a piece behind all others, and return where it begins."""
+        with self._lock:
+            if self._file is None:
+                import tempfile  # with shutil and its kin, which every other program would pay for at its start
+
+                self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # close() does
+            self._file.seek(self._size)
+            self._file.write(piece)
+            start, self._size = self._size, self._size + len(piece)
+            return start
+
+    def read(self, start: int, size: int) -> bytes:
+        """So many bytes from a place on.
+
+        Raises:
+            ValueError: If the spool is closed.
+        """
+        with self._lock:
+            if self._file is None:
+                raise ValueError("the request is over, and its files are gone")
+            self._file.seek(start)
+            return self._file.read(size)
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        if self._file is None:
+            return
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
 
 class FileQueue(asyncio.Queue[bytes | None]):
     """The content of an uploaded file: ``bytes`` until None, which then stays.
 
-    It is bounded: a handler that reads slowly slows the client down.  A file that came before a form
-    field on which the handler waited lies in a temporary file instead.
+    It is bounded: a handler that reads slowly slows the client down.  What comes in while the handler waits for
+    something else of the form lies in the form's spool instead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spool: Spool) -> None:
         super().__init__()
-        self._room = asyncio.Event()
-        self._flood = False
-        self._spool: SpooledTemporaryFile[bytes] | None = None
+        self._pieces: deque[bytes | bytearray] = deque()
+        self._spool = spool
+        # Where in the spool the unread rest begins and ends, if it lies there.
+        self._start = self._end = 0
+        self._more, self._room = asyncio.Event(), asyncio.Event()
         self._error: Exception | None = None
-        self._at_end = False
+        self._finished = False
 
     @property
     def maxsize(self) -> int:
         """How many pieces wait here before the socket is read no further."""
         return _QUEUED
 
-    async def add(self, piece: bytes) -> None:
-        """Put a piece in once there is room."""
-        while self.qsize() >= _QUEUED and not self._flood:
-            self._room.clear()
-            await self._room.wait()
-        self.put_nowait(piece)
+    def qsize(self) -> int:
+        """How many pieces wait here."""
+        return len(self._pieces) + -(-(self._end - self._start) // _PIECE)
 
-    def flood(self) -> None:
-        """Take the rest without waiting, so that somebody else can hear of the client; the body is limited."""
-        self._flood = True
-        self._room.set()
+    def empty(self) -> bool:
+        """Whether a piece has to be waited for."""
+        return self._consumed() and not self._finished
+
+    def full(self) -> bool:
+        """Whether the socket is read no further."""
+        return len(self._pieces) >= _QUEUED
+
+    async def get(self) -> bytes | None:
+        """The next piece, or None at the end.
+
+        Raises:
+            MultipartFileError: If the client cut the file short.
+        """
+        while self.empty():
+            self._more.clear()
+            await self._more.wait()
+        return self.get_nowait()
 
     def get_nowait(self) -> bytes | None:
-        """The next piece, or None at the end; ``get()`` waits for it and then calls this.
+        """The next piece if it is there, or None at the end.
 
         Raises:
             asyncio.QueueEmpty: If there is none yet.
             MultipartFileError: If the client cut the file short.
         """
-        if self._at_end:
-            self.put_nowait(None)  # for another task that waits
-            return None
-        piece = super().get_nowait() if self._spool is None else self._spool.read(_PIECE) or None
-        self._room.set()
-        if piece is None:
-            self._at_end = True
-            self.close()
-            self.put_nowait(None)
-            if self._error is not None:
-                raise MultipartFileError(self._error)
-        return piece
+        if self._pieces:
+            piece = self._pieces.popleft()
+            self._room.set()
+            return bytes(piece)
+        if self._start < self._end:
+            found = self._spool.read(self._start, min(_PIECE, self._end - self._start))
+            self._start += len(found)
+            return found
+        if not self._finished:
+            raise asyncio.QueueEmpty
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise MultipartFileError(error)
+        return None
 
-    def empty(self) -> bool:
-        """Whether a piece has to be waited for."""
-        return super().empty() and self._spool is None and not self._at_end
+    async def room(self) -> None:
+        """Wait until a piece was taken, or :meth:`wake` is called."""
+        self._room.clear()
+        await self._room.wait()
+
+    def wake(self) -> None:
+        """Let whoever waits for room look again."""
+        self._room.set()
+
+    def add(self, piece: bytes) -> None:
+        """Put a piece in."""
+        last = self._pieces[-1] if self._pieces else None
+        if len(piece) >= _TINY:
+            self._pieces.append(piece)
+        elif isinstance(last, bytearray) and len(last) < _JOINED:
+            last += piece
+        else:
+            self._pieces.append(bytearray(piece))
+        self._more.set()
 
     def spool(self, piece: bytes) -> None:
-        """Keep a piece in a temporary file, without a bound."""
-        if self._spool is None:
-            import tempfile  # with shutil and its kin, which every other program would pay for at its start
+        """Put a piece, and all that waits here, aside, without a bound."""
+        while self._pieces:  # only of the file that comes in now, so that it lies together
+            self._set_aside(bytes(self._pieces.popleft()))
+        self._set_aside(piece)
+        self._more.set()
 
-            self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # close() does
-        self._spool.write(piece)
+    def _set_aside(self, piece: bytes) -> None:
+        start = self._spool.write(piece)
+        if self._start == self._end:
+            self._start = start
+        self._end = start + len(piece)
 
     def finish(self, error: Exception | None = None) -> None:
         """End the file, in good order or not."""
-        self._error = error
-        if self._spool is not None and error is None:
-            self._spool.seek(0)
-        else:
-            self.close()
-            self.put_nowait(None)
+        if not self._finished:
+            self._finished, self._error = True, error
+            self._more.set()
 
     def abort(self) -> None:
         """Stop here: the handler has ended.  Whoever still reads gets an error."""
-        if not self._at_end:
+        if not self._finished or not self._consumed():
             self._error = self._error or HTTPError(400, "nobody reads the file any more")
-            self.close()
-            while not self.empty():
-                super().get_nowait()
-            self.put_nowait(None)
+            self._pieces.clear()
+            self._start = self._end = 0
+            self._finished = True
+            self._more.set()
 
-    def close(self) -> None:
-        """Remove the temporary file."""
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+    def _consumed(self) -> bool:
+        return not self._pieces and self._start == self._end
 
 
 class MultipartForm:
-    """A multipart form: what has come in so far, and a way to wait for more.
+    """A multipart form: what has come in so far, and ways to wait for more.
 
-    A task reads the body.  While something in the form is still waited for, files go to temporary files,
-    so that the order of the parts never matters; afterwards they go through their queues.
+    Hooks read it themselves, as far as they need it; for a handler, a task does.  While something in the form is
+    still waited for, files are put aside, so that the order of the parts never matters; afterwards they go through
+    their queues.
 
     Args:
         body: The body to read.
         parameters: The parameters of its media type, with the boundary.
         limits: What it may cost.
-
-    Raises:
-        HTTPError: 400 if there is no usable boundary.
-        RuntimeError: If ``multipart`` is not installed.
     """
 
     def __init__(self, body: Body, parameters: str, limits: Limits) -> None:
@@ -134,40 +209,69 @@ class MultipartForm:
         #: The first file of each name, and all of them.
         self.files: dict[str, dict[str, Any]] = {}
         self.all_files: dict[str, list[dict[str, Any]]] = {}
-        self._parser = _make_parser(parameters)
+        self._parameters = parameters
+        self._parser: PushMultipartParser | None = None
+        # What of a piece is still to be handled, and how much of the body was parsed.
+        self._events: Iterator[MultipartSegment | bytes | None] = iter(())
+        self._parsed = 0
         self._body = body
         self._limits = limits
         self._parts = 0
-        self._flood = False
         self._field: tuple[str, bytearray] | None = None
         self._file: FileQueue | None = None
+        self._spool = Spool()
         self._queues: list[FileQueue] = []
-        # What somebody waits for; None is the end of the form.
-        self._wanted: set[str | None] = {None}
+        # What somebody waits for, where None is the end of the form; and whether files are put aside.
+        self._wanted: set[str | None] = set()
+        self._aside = True
         self._arrived = asyncio.Event()
+        self._over = False
         self._error: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def wait_for(self, names: Collection[str | None]) -> None:
-        """Wait until all of these fields and files have come in, and a file comes in now, or the form has ended.
+        """Read on by a task; wait until all of these have come in, and a file comes in now, or the form has ended.
 
         Raises:
-            HTTPError: As :meth:`Body.chunks`; 400 if the form is malformed.
+            HTTPError: As :meth:`Body.read`; 400 if the form is malformed.
         """
-        self._wanted = {name for name in names if name not in self.fields and name not in self.files}
-        if self._task is None:
-            self._task = asyncio.create_task(self._read())
-        if self._wanted and not self._task.done():
+        self._want(names)
+        if not self._wanted and self._file is not None:
+            self._aside = False
+        if self._task is None and not self._over:
+            self._task = asyncio.create_task(self._read(keep=False))
+        while self._aside and not self._over:
             self._arrived.clear()
             await self._arrived.wait()
         if self._error is not None:
             raise self._error
 
+    async def read_until(self, names: Collection[str]) -> None:
+        """Read until all of these have come in, or the form has ended.
+
+        Raises:
+            HTTPError: As :meth:`wait_for`.
+        """
+        self._want(names or (None,))
+        while self._wanted and not self._over:
+            if self._task is None:
+                await self._read(keep=True)
+            else:
+                self._arrived.clear()
+                await self._arrived.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _want(self, names: Collection[str | None]) -> None:
+        if not self._over:
+            self._aside = True
+            self._wanted.update(name for name in names if name not in self.fields and name not in self.files)
+            if self._file is not None:
+                self._file.wake()
+
     async def ended(self) -> None:
         """Wait until the body is read to its end, also if nobody reads a file of it any more."""
-        self._flood = True
-        if self._file is not None:
-            self._file.flood()
+        self._want((None,))
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -176,18 +280,33 @@ class MultipartForm:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-            if self._error is not None:
-                self._error.__traceback__ = None  # it holds this form, whose files hold the error
-            self._task = self._error = None  # the context of the task holds the request
+            self._task = None  # its context holds the request
+        if self._error is not None:
+            self._error.__traceback__ = None  # it holds this form, whose files hold the error
+            self._error = None
         for queue in self._queues:
             queue.abort()
+        self._spool.close()
 
-    async def _read(self) -> None:
+    async def _read(self, *, keep: bool) -> None:
+        """Read on, to the end or, if the body has to be kept, until nothing is waited for."""
         try:
-            async for chunk in self._body.chunks():
-                for event in self._parser.parse(chunk):
+            while True:
+                for event in self._events:
                     await self._handle(event)
-            self._parser.close()
+                    if keep and not self._wanted:
+                        return
+                if not keep:
+                    self._body.let_go(self._parsed)
+                piece = await self._body.piece_at(self._parsed)
+                if not piece:
+                    break
+                if self._parser is None:
+                    self._parser = _make_parser(self._parameters)
+                self._parsed += len(piece)
+                self._events = self._parser.parse(piece)
+            if self._parser is not None:  # no body at all is no form
+                self._parser.close()
         except ValueError as error:  # what multipart raises for malformed input
             error.__traceback__ = None  # it holds the parser, which keeps the error
             self._end(HTTPError(400, "the multipart form is malformed or not complete"))
@@ -199,7 +318,7 @@ class MultipartForm:
             self._end(None)
 
     def _end(self, error: Exception | None) -> None:
-        self._error = error
+        self._over, self._error = True, error
         self._wanted.clear()
         self._arrived.set()
         if self._file is not None:
@@ -207,9 +326,10 @@ class MultipartForm:
 
     async def _handle(self, event: MultipartSegment | bytes | None) -> None:
         if event is None:
-            await self._end_part()
+            self._end_part()
         elif isinstance(event, (bytes, bytearray)):
-            await self._add(bytes(event))
+            for start in range(0, len(event), _PIECE):
+                await self._add(bytes(event[start : start + _PIECE]))
         else:
             self._begin_part(event)
 
@@ -219,9 +339,7 @@ class MultipartForm:
         if segment.filename is None:
             self._field = segment.name, bytearray()
             return
-        self._file = FileQueue()
-        if self._flood:
-            self._file.flood()
+        self._file = FileQueue(self._spool)
         self._queues.append(self._file)
         upload = {
             "filename": segment.filename,
@@ -238,12 +356,14 @@ class MultipartForm:
             value += piece
             check_limit(len(value), self._limits.field, "a form field has more bytes")
         elif self._file is not None:
-            if self._wanted:
+            while self._file.full() and not self._aside:
+                await self._file.room()
+            if self._aside:
                 self._file.spool(piece)
             else:
-                await self._file.add(piece)
+                self._file.add(piece)
 
-    async def _end_part(self) -> None:
+    def _end_part(self) -> None:
         if self._field is not None:
             name, value = self._field
             self._field = None
@@ -255,8 +375,10 @@ class MultipartForm:
 
     def _note(self, name: str) -> None:
         self._wanted.discard(name)
-        # Only a file can be handed on while it comes in: a form that ends without one is never seen in part.
-        if not self._wanted and self._file is not None:
+        if not self._wanted:
+            # Only a file can be handed on while it comes in: a form that ends without one is never seen in part.
+            if self._file is not None:
+                self._aside = False
             self._arrived.set()
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware
+from micropie import App, HTTPError, HttpMiddleware, methods
 from micropie.bodies import Body, Limits
 from tests.driver import http
 
@@ -500,16 +500,248 @@ async def test_two_readers_of_a_body_that_is_still_coming(first_gives_up: bool) 
     assert one.cancelled() if first_gives_up else await one == b"xxx"
 
 
-async def test_the_pieces_of_a_body_can_be_taken_once() -> None:
+MULTIPART = [("Content-Type", "multipart/form-data; boundary=limit")]
+PART = b'--limit\r\nContent-Disposition: form-data; name="name"\r\n\r\nAlice\r\n--limit--\r\n'
+UNLUCKY: dict[str, tuple[int, list[tuple[str, str]], Any]] = {
+    "bad JSON": (400, JSON, b"{"),
+    "JSON that is not UTF-8": (400, JSON, b'"\xff"'),
+    "JSON that is too large": (413, JSON, b"1".ljust(2**20 + 1)),
+    "too many fields": (413, FORM, b"&".join([b"a=1"] * 1001)),
+    "no multipart": (400, MULTIPART, b"no multipart"),
+    "no boundary": (400, [("Content-Type", "multipart/form-data")], PART),
+    "a Content-Length that is none": (400, [*FORM, ("Content-Length", "x")], b"a=1"),
+    "a Content-Length that is too large": (413, [*JSON, ("Content-Length", str(2**40))], b"1"),
+}
+
+
+class Routes(App):
+    @methods("GET")
+    async def page(self) -> str:
+        return "page"
+
+    @methods("POST")
+    async def item(self, number: int) -> str:
+        return f"item {number}"
+
+    async def chosen(self) -> str:
+        return "chosen"
+
+
+class Looking(HttpMiddleware):
+    """A hook that could choose the handler, and does for /other."""
+
+    async def before_request(self, request: Any) -> None:
+        if request.path == "/other":
+            request._route_handler = "chosen"
+        if request.path == "/looks":
+            request.form("name")
+
+    async def after_request(self, request: Any, status_code: int, *rest: Any) -> None:
+        request.scope["after"].append(status_code)
+
+
+@pytest.mark.parametrize("unlucky", UNLUCKY)
+@pytest.mark.parametrize("framing", ["whole", "pieces"])
+@pytest.mark.parametrize(
+    ("target", "early"),
+    [
+        ("/nothing", 404),
+        ("/_private", 404),
+        ("/page", 405),
+        ("/item/x", 404),
+        ("/item/1/2", 404),
+        ("/item/1", 0),
+    ],
+)
+async def test_route_before_body(unlucky: str, framing: str, target: str, early: int) -> None:
+    """Whether somebody takes a body is told before what is wrong with it, with hooks and without."""
+    wrong, headers, body = UNLUCKY[unlucky]
+    pieces = body if framing == "whole" else [body[:1], body[1:5], body[5:]]
+    after: list[int] = []
+    app, hooked = Routes(), Routes()
+    hooked.middlewares.append(Looking())
+    for one in (app, hooked):
+        answer = await http(one, target, "POST", headers=headers, body=pieces, after=after)
+        assert answer.status == (early or wrong), answer.text
+        assert ("allow" in answer.headers) is (early == 405)
+    assert after == [early or wrong]  # hooks run, and see what is answered
+
+
+@pytest.mark.parametrize("unlucky", UNLUCKY)
+async def test_a_bad_body_is_whose_who_looks(unlucky: str) -> None:
+    """A hook that looks at a bad body gets its error; a handler that a hook has chosen gets it, too."""
+    wrong, headers, body = UNLUCKY[unlucky]
+    # A form with files is not read before a handler is found.
+    for target in ("/other",) if unlucky in ("no multipart", "no boundary") else ("/other", "/looks"):
+        app = Routes()
+        after: list[int] = []
+        app.middlewares.append(Looking())
+        answer = await http(app, target, "POST", headers=headers, body=body, after=after)
+        assert answer.status == wrong
+        assert after == ([] if target == "/looks" else [wrong])
+
+
+async def test_a_hook_that_cannot_look_is_no_reason_to_read() -> None:
+    """Without a before_request of its own a hook can change nothing: the body of a 404 is not read."""
+
+    class After(HttpMiddleware):
+        async def on_headers(self, request: Any) -> None: ...
+
+        async def after_request(self, *args: Any) -> None: ...
+
     async def receive() -> Any:
-        return {"type": "http.request", "body": b"x"}
+        raise AssertionError("nobody should ask")
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = Routes()
+    app.middlewares.append(After())
+    await app({"type": "http", "method": "POST", "path": "/no", "headers": []}, receive, send)
+    assert sent[0]["status"] == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
+@pytest.mark.parametrize("length", [[], [("Content-Length", "0")], [("Transfer-Encoding", "chunked")]])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "text/plain",
+        "a/b+json",
+    ],
+)
+async def test_no_body_is_nothing_wrong(method: str, length: Any, kind: str) -> None:
+    """A content type alone is no body: the handler runs."""
+
+    class Items(App):
+        async def item(self, number: int, note: str = "none") -> list[Any]:
+            return [number, note, self.request.json(), self.request.body_params, self.request.files]
+
+    headers = [("Content-Type", kind), *length]
+    for body in (b"", [b"", b""]):
+        answer = await http(Items(), "/item/5", method, headers=headers, body=body)
+        assert answer.json == [5, "none", {}, {}, {}]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "value"),
+    [
+        (b'\xef\xbb\xbf{"name": "A"}', 200, "A"),
+        ([b"\xef", b"\xbb\xbf", b'{"name": "A"}'], 200, "A"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"name": "A"}', 400, None),
+        (b'{"name": "\xef\xbb\xbfA"}', 200, "\ufeffA"),
+        (b"\xef\xbb\xbf", 400, None),  # nothing in it, so the name is missing
+        ('{"name": "A"}'.encode("utf-16"), 400, None),
+    ],
+)
+async def test_a_bom_before_json(body: Any, status: int, value: Any) -> None:
+    """One byte order mark before JSON is skipped."""
+    answer = await http(Bodies(), "/take", "POST", headers=JSON, body=body)
+    assert answer.status == status
+    assert value is None or answer.json["name"] == value
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 2**19), (2, 2**18), (3, 2**17), (2**16, 128)])
+async def test_tiny_pieces_take_little_memory(size: int, count: int) -> None:
+    """A body takes little more memory than its size, however small its pieces are."""
+    left = count
+
+    async def receive() -> Any:
+        nonlocal left
+        left -= 1
+        return {"type": "http.request", "body": bytes([left % 256]) * size, "more_body": left > 0}
 
     body = Body(receive, limits(), None)
-    assert [piece async for piece in body.chunks()] == [b"x"]
-    with pytest.raises(RuntimeError, match="read already"):
-        await body.read()
-    with pytest.raises(RuntimeError, match="read already"):
-        await anext(body.chunks())
+    tracemalloc.start()
+    try:
+        assert len(await body.read()) == size * count
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * size * count + 200_000
+
+
+# --- the pieces of a body ---------------------------------------------------------------------------------
+
+
+class Pieces(App):
+    async def pieces(self) -> list[Any]:
+        found = [piece.decode() async for piece in self.request.stream()]
+        try:
+            return [
+                found,
+                [piece.decode() async for piece in self.request.stream()],
+                (await self.request.body()).decode(),
+            ]
+        except RuntimeError as error:
+            return [found, str(error).partition(",")[0]]
+
+    async def some(self) -> Any:
+        async for piece in self.request.stream():
+            return piece
+
+    async def late(self) -> AsyncIterator[bytes]:
+        async for piece in self.request.stream():
+            yield piece
+
+
+@pytest.mark.parametrize(
+    ("headers", "method", "body", "answer"),
+    [
+        ([], "POST", [b"one", b"", b"two"], [["one", "two"], "the body has been read already"]),
+        ([], "PUT", b"", [[], "the body has been read already"]),
+        ([], "GET", b"", [[], [], ""]),
+        (FORM, "POST", [b"na", b"me=a"], [["name=a"], ["name=a"], "name=a"]),
+        (JSON, "POST", [b"[1", b"]"], [["[1]"], ["[1]"], "[1]"]),
+        (JSON, "POST", b"[1]", [["[1]"], ["[1]"], "[1]"]),
+    ],
+)
+async def test_the_body_in_pieces(headers: Any, method: str, body: Any, answer: Any) -> None:
+    """stream() gives the pieces as they come in, once; what was read before a handler ran it gives again."""
+    assert (await http(Pieces(), "/pieces", method, headers=headers, body=body)).json == answer
+
+
+async def test_a_stream_is_not_read_ahead() -> None:
+    """One piece is received at a time, and none that nobody asks for."""
+    asked = 0
+
+    async def receive() -> Any:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await Pieces()({"type": "http", "method": "POST", "path": "/some", "headers": []}, receive, send)
+    assert (asked, sent[1]["body"]) == (1, b"x")
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "body", "status"),
+    [
+        ({"max_body_size": 3}, [], [b"12", b"34"], 413),
+        ({"max_body_size": 3}, [("Content-Length", "4")], [b"1234"], 413),
+        ({}, MULTIPART, PART, 500),
+    ],
+)
+async def test_what_ends_a_stream(settings: Any, headers: Any, body: Any, status: int) -> None:
+    """The limits hold for pieces too, and a form with files is taken by its form."""
+    answer = await http(Pieces(**settings), "/pieces", "POST", headers=headers, body=body)
+    assert answer.status == status, answer.text
+
+
+async def test_a_stream_into_a_stream() -> None:
+    """A handler that streams can send back what comes in."""
+    answer = await http(Pieces(), "/late", "POST", body=[b"a", b"b"])
+    assert answer.body == b"ab"
 
 
 async def test_a_long_media_type_is_not_kept() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HttpMiddleware, MultipartFileError
+from micropie import App, HTTPError, HttpMiddleware, MultipartFileError
 from micropie.uploads import FileQueue
 from tests.driver import HttpJudge, http, make_scope
 
@@ -305,6 +305,191 @@ async def test_without_the_package_one_sentence_names_the_extra(
     answer = await http(Uploads(), "/both", "POST", headers=[TYPE], body=field("title", "x") + END)
     assert answer.status == 500
     assert "install micropie with the extra 'forms'" in caplog.text
+
+
+# --- hooks that read the form -----------------------------------------------------------------------------
+
+
+class Token(HttpMiddleware):
+    """Refuses what does not bring the token, in whatever form; notes what it saw, and what had been received."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    async def before_request(self, request: Any) -> None:
+        fields = await request.read_form(*self.names)
+        assert fields is request.body_params
+        request.scope["seen"].append((sorted(fields), sorted(request.files)))
+        if fields.get("token") != ["secret"]:
+            raise HTTPError(403)
+
+
+PLAIN = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+async def mounted_app(scope: Any, receive: Any, send: Any) -> None:
+    """An app of somebody else: it answers with the very bytes of its body."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        assert message["type"] == "http.request"
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+FORMS = {
+    "token first": field("token", "secret") + field("title", "t") + file("file", LARGE) + END,
+    "token last": field("title", "t") + file("file", LARGE) + field("token", "secret") + END,
+    "wrong token": field("token", "guess") + field("title", "t") + file("file", LARGE) + END,
+    "no token": field("title", "t") + file("file", LARGE) + END,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [3000, 10_000_000], ids="pieces of {}".format)
+@pytest.mark.parametrize("names", [("token",), ()], ids=["its field", "all"])
+@pytest.mark.parametrize("where", ["here", "mounted", "mounted app of ours", "chosen app"])
+async def test_a_hook_reads_a_form_with_files(form: str, size: int, names: Any, where: str) -> None:
+    """It takes nothing from the handler, nor from a mounted app, which gets the very bytes."""
+    app, body = Uploads(), FORMS[form]
+    app.mount("/raw", mounted_app)
+    app.mount("/ours", Uploads())
+    app.middlewares.append(Token(*names))
+    if where == "chosen app":
+
+        class Choose(HttpMiddleware):
+            async def before_request(self, request: Any) -> None:
+                request._subapp = mounted_app
+
+        app.middlewares.append(Choose())
+    target = {"here": "/both", "mounted": "/raw", "mounted app of ours": "/ours/both", "chosen app": "/x"}[
+        where
+    ]
+    seen: list[Any] = []
+    answer = await http(app, target, "POST", headers=[TYPE], body=pieces_of(body, size), seen=seen)
+    if not form.startswith("token"):
+        assert answer.status == 403
+    elif "ours" in where or where == "here":
+        assert (answer.json["title"], answer.json["length"]) == ("t", len(LARGE))
+    else:
+        assert answer.body == body
+    if form in ("token first", "wrong token") and names:
+        assert seen == [(["token"], [])]  # and nothing behind it was waited for
+    elif form != "no token":
+        assert seen == [(["title", "token"], ["file"])]
+
+
+@pytest.mark.parametrize("body", [[b"title=t&token=secret"], [b"title=t&", b"token=sec", b"ret"]])
+@pytest.mark.parametrize("target", ["/raw", "/both"])
+async def test_a_hook_reads_a_plain_form_before_a_mount(body: list[bytes], target: str) -> None:
+    """Forms and JSON have been read before a hook runs, below a mount too; other apps get the same bytes."""
+
+    class Looks(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            if request.form("token") != "secret":
+                raise HTTPError(403)
+
+    app = App()
+    app.mount(target, mounted_app)
+    for hook in (Looks(), Token("token"), Token()):
+        app.middlewares = [hook]
+        answer = await http(app, target, "POST", headers=[PLAIN], body=body, seen=[])
+        assert answer.body == b"title=t&token=secret"
+        assert (await http(app, target, "POST", headers=[PLAIN], body=b"token=no", seen=[])).status == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "settings"),
+    [
+        ([("Content-Type", "application/json")], {}),
+        ([PLAIN], {"max_form_parts": 1}),
+        ([PLAIN], {"max_body_size": 3}),
+        ([PLAIN, ("Content-Length", "9")], {"max_body_size": 3}),
+        ([("Content-Type", "multipart/form-data")], {}),
+        ([("Content-Type", "image/png")], {"max_body_size": 3}),
+    ],
+)
+@pytest.mark.parametrize("body", [[b"a=1&b={&c"], [b"a=1", b"&b={", b"&c"]])
+async def test_what_is_wrong_for_a_hook_is_none_of_a_mounted_apps_business(
+    headers: Any, settings: Any, body: list[bytes]
+) -> None:
+    """It has limits of its own: it gets every byte, if no hook looked."""
+
+    class Blind(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            pass
+
+    app = App(**settings)
+    app.mount("/raw", mounted_app)
+    app.middlewares.append(Blind())
+    assert (await http(app, "/raw", "POST", headers=headers, body=body)).body == b"a=1&b={&c"
+
+
+async def test_an_empty_body_reaches_a_mounted_app() -> None:
+    """A hook that read that there is nothing leaves nothing for the other app, not silence."""
+    app = App()
+    app.mount("/raw", mounted_app)
+    app.middlewares.append(Token())
+    app.middlewares[0].names = ()
+
+    class Reads(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            assert await request.read_form() == {}
+
+    app.middlewares = [Reads()]
+    for headers in ([PLAIN], [TYPE], []):
+        assert (await http(app, "/raw", "POST", headers=headers)).body == b""
+
+
+async def test_on_headers_can_wait_for_a_form() -> None:
+    """The form is read once, whoever asks for it first."""
+
+    class Early(HttpMiddleware):
+        async def on_headers(self, request: Any) -> Any:
+            fields = await request.read_form("title")
+            return {"status_code": 403} if fields["title"] == ["no"] else None
+
+    app = Uploads()
+    app.middlewares.append(Early())
+    for title, status in (("t", 200), ("no", 403)):
+        body = file("file", LARGE) + field("title", title) + END
+        assert (await http(app, "/both", "POST", headers=[TYPE], body=pieces_of(body, 5000))).status == status
+        answer = await http(app, "/optional?file=x", "POST", headers=[PLAIN], body=f"title={title}".encode())
+        assert answer.status in (status, 500)  # text for a file: the handler fails
+
+
+async def test_a_handler_waits_for_a_field_behind_the_file_that_it_reads() -> None:
+    """What comes in meanwhile is put aside, what waits in the queue too, and nothing is lost."""
+
+    class Late(App):
+        async def index(self, file: Any) -> list[Any]:
+            first = await file["content"].get()
+            fields = await self.request.read_form("note")
+            return [fields["note"], len(first) + len(await content(file))]
+
+    body = file("file", LARGE) + field("note", "n") + file("more", LARGE) + END
+    for size in (1000, 50_000, 10_000_000):
+        answer = await http(Late(), "/", "POST", headers=[TYPE], body=pieces_of(body, size))
+        assert answer.json == [["n"], len(LARGE)]
+
+
+async def test_read_form_of_other_bodies() -> None:
+    """JSON, other types and no body are no form: there is nothing in it."""
+
+    class Reads(App):
+        async def index(self) -> Any:
+            return [await self.request.read_form(), await self.request.read_form("name"), self.request.json()]
+
+    for headers, body, value in (
+        ([("Content-Type", "application/json")], b'{"name": 1}', {"name": 1}),
+        ([], b"name=1", {}),
+    ):
+        assert (await http(Reads(), "/", "POST", headers=headers, body=body)).json == [{}, {}, value]
+    assert (await http(Reads())).json == [{}, {}, {}]
+    found = await http(Reads(), "/", "POST", headers=[PLAIN], body=b"name=1")
+    assert found.json == [{"name": ["1"]}, {"name": ["1"]}, {}]
 
 
 # --- what goes wrong on the server's side ----------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -461,6 +462,45 @@ async def test_which_bodies_are_read() -> None:
         assert (await client.request("DELETE", "/", content=b"a=1", headers=FORM)).text == "1"
         patch = {"Content-Type": "application/merge-patch+json"}
         assert (await client.patch("/", content=b'{"a":"1"}', headers=patch)).text == "1"
+
+
+@difference("Bad bodies")
+async def test_bad_bodies() -> None:
+    seen: list[str] = []
+
+    class Hook(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            seen.append(request.path)
+
+    app = Reader()
+    async with TestClient(app) as client:
+        assert (await client.post("/nothing/here", content=b"{", headers=JSON)).status_code == 404
+        app.middlewares.append(Hook())
+        assert (await client.post("/", content=b"{", headers=JSON)).status_code == 400
+    assert seen == ["/"]
+
+
+@difference("An empty body with a media type")
+async def test_empty_json() -> None:
+    async with TestClient(Reader()) as client:
+        assert (await client.post("/", content=b"", headers=JSON)).text == "nothing"
+
+
+@difference("A form with files in ``before_request``")
+async def test_a_form_in_a_hook() -> None:
+    seen: list[Any] = []
+
+    class Hook(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            await asyncio.sleep(0)
+            seen.append(dict(request.body_params))
+            seen.append(dict(await request.read_form()))
+
+    app = Reader()
+    app.middlewares.append(Hook())
+    async with TestClient(app) as client:
+        assert (await client.post("/", data={"a": "1"}, files={"f": b"x"})).text == "1"
+    assert seen == [{}, {"a": ["1"]}]
 
 
 @difference("JSON bodies over 1 MiB")
