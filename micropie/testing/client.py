@@ -7,6 +7,8 @@ raises is raised in the test.
 
 from __future__ import annotations
 
+import base64
+import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
@@ -16,7 +18,7 @@ from micropie.codec import dump_json, load_json
 from micropie.exceptions import ConnectionClosed
 from micropie.types import ASGIApp, Message
 
-from .inprocess import Run, make_scope
+from .inprocess import Lifespan, NotSent, Run, make_scope
 
 try:
     import httpx
@@ -32,13 +34,11 @@ PATIENCE = 10.0
 class _Transport(httpx.AsyncBaseTransport):
     """Hands the requests of an httpx client to an app."""
 
-    def __init__(self, app: ASGIApp, state: dict[str, Any], patience: float) -> None:
-        self._app = app
-        self._shared = state
-        self._patience = patience
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        run = Run(self._app, make_scope("http", request, self._shared), self._patience)
+        run = self._client._call("http", request)
         try:
             return await self._exchange(run, request)
         except BaseException:
@@ -47,9 +47,12 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, run: Run, request: httpx.Request) -> httpx.Response:
         async for chunk in cast("httpx.AsyncByteStream", request.stream):
-            run.tell({"type": "http.request", "body": chunk, "more_body": True})
+            await run.tell_in_turn({"type": "http.request", "body": chunk, "more_body": True})
+            if run.over:
+                break  # it has answered without the rest, as with 413
         run.tell({"type": "http.request", "body": b"", "more_body": False})
-        start = await run.hear()
+        with _as_told_by_httpx():
+            start = await run.hear()
         if start["type"] != "http.response.start":
             raise RuntimeError(f"the app sent no answer, but {start['type']}")
         return httpx.Response(start["status"], headers=start.get("headers", []), stream=_AnswerStream(run))
@@ -63,22 +66,32 @@ class _AnswerStream(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
-            message = await self._run.hear()
-            if message["type"] == "ended":
-                raise httpx.RemoteProtocolError("the app ended before the body was complete")
+            with _as_told_by_httpx():
+                message = await self._run.hear()
             if message.get("body"):
                 yield message["body"]
             if not message.get("more_body", False):
                 return
 
     async def aclose(self) -> None:
-        await self._run.leave({"type": "http.disconnect"})
+        with _as_told_by_httpx():
+            await self._run.leave({"type": "http.disconnect"})
+
+
+@contextmanager
+def _as_told_by_httpx() -> Iterator[None]:
+    """What a server would not have sent is an answer that breaks off, as a client of a server sees it."""
+    try:
+        yield
+    except NotSent as error:
+        raise httpx.RemoteProtocolError(f"a server would not send this answer: {error}") from error
 
 
 class TestClient(httpx.AsyncClient):
     """A client for one app.  Use it as ``async with TestClient(app) as client``, which runs lifespan.
 
-    Cookies are kept.  The address is ``https://testserver``, so that Secure cookies come back.
+    Cookies are kept.  The address is ``https://testserver``, so that Secure cookies come back.  Several clients may be
+    open on one app, as several users: the first one starts it, the last one shuts it down.
 
     Args:
         app: Any ASGI app.
@@ -91,34 +104,24 @@ class TestClient(httpx.AsyncClient):
     def __init__(self, app: ASGIApp, *, patience: float = PATIENCE, **options: Any) -> None:
         self._app = app
         self._patience = patience
-        self._shared: dict[str, Any] = {}
-        self._lifespan: Run | None = None
-        transport = _Transport(app, self._shared, patience)
+        self._lifespan: Lifespan | None = None
         super().__init__(
-            transport=transport, base_url=options.pop("base_url", "https://testserver"), **options
+            transport=_Transport(self), base_url=options.pop("base_url", "https://testserver"), **options
         )
 
+    def __repr__(self) -> str:
+        return f"<TestClient of {self._app!r} at {self.base_url}>"
+
     async def __aenter__(self) -> Self:
-        """Start the app.
+        """Start the app, unless another client has.
 
         Raises:
             RuntimeError: If its startup failed.
         """
         await super().__aenter__()
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._shared}
-        self._lifespan = Run(self._app, scope, self._patience)
-        self._lifespan.tell({"type": "lifespan.startup"})
-        try:
-            answer = await self._lifespan.hear()
-        except TimeoutError:
-            await self._lifespan.cancel()
-            raise
-        except Exception:  # an app without lifespan says so by raising
-            self._lifespan = None
-            return self
-        if answer["type"] == "lifespan.startup.failed":
-            await self._lifespan.cancel()
-            raise RuntimeError(f"startup failed: {answer.get('message', '')}")
+        lifespan = Lifespan.of(self._app)
+        await lifespan.enter(self._patience)
+        self._lifespan = lifespan
         return self
 
     async def __aexit__(
@@ -127,19 +130,21 @@ class TestClient(httpx.AsyncClient):
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        """Shut the app down.
+        """Shut the app down, if no other client is open on it.
 
         Raises:
             RuntimeError: If its shutdown failed.
         """
         await super().__aexit__(kind, error, traceback)
-        if self._lifespan is None:
-            return
-        run, self._lifespan = self._lifespan, None
-        with _noted_on(error):
-            answer = await run.leave({"type": "lifespan.shutdown"})
-            if answer["type"] == "lifespan.shutdown.failed":
-                raise RuntimeError(f"shutdown failed: {answer.get('message', '')}")
+        if self._lifespan is not None:
+            lifespan, self._lifespan = self._lifespan, None
+            with _noted_on(error):
+                await lifespan.leave()
+
+    def _call(self, kind: str, request: httpx.Request, **more: Any) -> Run:
+        """Call the app with a request."""
+        state = {} if self._lifespan is None else self._lifespan.state
+        return Run(self._app, make_scope(kind, request, state) | more, self._patience)
 
     @asynccontextmanager
     async def websocket(
@@ -159,11 +164,11 @@ class TestClient(httpx.AsyncClient):
             subprotocols: What the client offers.
         """
         offered = list(subprotocols)
-        request = self.build_request("GET", url, headers=headers)
-        scope = make_scope("websocket", request, self._shared)
-        scope |= {"subprotocols": offered, "extensions": {"websocket.http.response": {}}}
-        run = Run(self._app, scope, self._patience)
-        ws = TestWebSocket(run)
+        request = self.build_request("GET", url, headers={**_upgrade(offered), **(headers or {})})
+        run = self._call(
+            "websocket", request, subprotocols=offered, extensions={"websocket.http.response": {}}
+        )
+        ws = TestWebSocket(run, request.url.path)
         try:
             await ws._shake_hands(self, request)
             yield ws
@@ -172,6 +177,17 @@ class TestClient(httpx.AsyncClient):
                 await ws._leave(1000, "")
             raise
         await ws._leave(1000, "")
+
+
+def _upgrade(subprotocols: list[str]) -> dict[str, str]:
+    """The header fields with which a client asks for a WebSocket."""
+    fields = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
+    }
+    return fields | ({"Sec-WebSocket-Protocol": ", ".join(subprotocols)} if subprotocols else {})
 
 
 @contextmanager
@@ -198,8 +214,9 @@ class TestWebSocket:
 
     __test__ = False
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, path: str) -> None:
         self._run = run
+        self._path = path
         self.response = httpx.Response(500)
         self.subprotocol: str | None = None
         self.close_code: int | None = None
@@ -211,9 +228,18 @@ class TestWebSocket:
         """Whether the app accepted the handshake."""
         return self.response.status_code == 101
 
+    def __repr__(self) -> str:
+        if not self.accepted:
+            state = f"refused with {self.response.status_code}"
+        elif self._open:
+            state = "open"
+        else:
+            state = "left" if self.close_code is None else f"closed with {self.close_code}"
+        return f"<TestWebSocket {self._path} {state}>"
+
     async def _shake_hands(self, client: httpx.AsyncClient, request: httpx.Request) -> None:
         self._run.tell({"type": "websocket.connect"})
-        message = await self._run.hear()
+        message = await self._hear()
         status, body = 101, b""
         if message["type"] == "websocket.accept":
             self._open = True
@@ -222,7 +248,7 @@ class TestWebSocket:
             status = message["status"]
             more: Message = {"more_body": True}
             while more.get("more_body", False):
-                more = await self._run.hear()
+                more = await self._hear()
                 body += more.get("body", b"")
         elif message["type"] == "websocket.close":
             status = 403
@@ -239,11 +265,14 @@ class TestWebSocket:
             data: The message.
 
         Raises:
+            ConnectionClosed: If the app is known to have closed, or this client has left.
             RuntimeError: If the handshake was refused.
+            TimeoutError: If the app does not receive and there is no room left for what it has not received.
         """
-        if not self.accepted:
-            raise RuntimeError(f"the handshake was refused with {self.response.status_code}")
-        self._run.tell({"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data})
+        self._must_be_open()
+        await self._run.tell_in_turn(
+            {"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data}
+        )
 
     async def send_json(self, value: Any) -> None:
         """Send a value as JSON in a text frame.
@@ -252,7 +281,8 @@ class TestWebSocket:
             value: What JSON can hold.
 
         Raises:
-            RuntimeError: If the handshake was refused.
+            TypeError: For a value that JSON cannot hold.
+            Exception: As :meth:`send`.
         """
         await self.send(dump_json(value).decode())
 
@@ -263,18 +293,17 @@ class TestWebSocket:
             ConnectionClosed: When the app has closed, with code and reason.
             RuntimeError: If the handshake was refused.
             TimeoutError: If no message comes.
+            httpx.RemoteProtocolError: If the app sent what a server would not send.
             Exception: What the app raised.
         """
-        if not self.accepted:
-            raise RuntimeError(f"the handshake was refused with {self.response.status_code}")
-        if self._open:
-            message = await self._run.hear()
-            if message["type"] == "websocket.send":
-                text = message.get("text")
-                data: str | bytes = message["bytes"] if text is None else text
-                return data
-            self._ended(message)
-        raise ConnectionClosed(self.close_code or 1006, self.close_reason)
+        self._must_be_open()
+        message = await self._hear()
+        if message["type"] == "websocket.send":
+            text = message.get("text")
+            data: str | bytes = message["bytes"] if text is None else text
+            return data
+        self._ended(message)
+        raise self._closed()
 
     async def receive_json(self) -> Any:
         """The value of the next message.  Raises as :meth:`receive`, and ValueError for no JSON."""
@@ -303,6 +332,19 @@ class TestWebSocket:
         """
         await self._leave(code, reason)
 
+    def _must_be_open(self) -> None:
+        if not self.accepted:
+            raise RuntimeError(f"the handshake was refused with {self.response.status_code}")
+        if not self._open:
+            raise self._closed()
+
+    def _closed(self) -> ConnectionClosed:
+        return ConnectionClosed(self.close_code or 1006, self.close_reason)
+
+    async def _hear(self) -> Message:
+        with _as_told_by_httpx():
+            return await self._run.hear()
+
     def _ended(self, message: Message) -> None:
         self._open = False
         if message["type"] == "websocket.close":
@@ -311,5 +353,6 @@ class TestWebSocket:
 
     async def _leave(self, code: int, reason: str) -> None:
         self._open = False
-        last = await self._run.leave({"type": "websocket.disconnect", "code": code, "reason": reason})
+        with _as_told_by_httpx():
+            last = await self._run.leave({"type": "websocket.disconnect", "code": code, "reason": reason})
         self._ended(last)
