@@ -150,21 +150,6 @@ def test_a_page_gets_what_it_has_missed(run_block: RunBlock, visit: Visit) -> No
         visitor.page.goto("about:blank")
 
 
-def test_a_silent_line_is_given_up(run_block: RunBlock, visit: Visit) -> None:
-    with run_block("websocket-reconnect", "reconnect-app") as server:
-        visitor = visit("about:blank")
-        visitor.page.clock.install()
-        visitor.page.goto(server.url)
-        expect(visitor.page.locator("#state")).to_have_text("connected")
-        visitor.page.clock.fast_forward(46_000)  # The page's time, not the server's.
-        # Its clock goes on, so the next try may be over by now.
-        visitor.sockets[0].expect_closed(4000, "silence")
-        visitor.page.clock.fast_forward(1_000)
-        expect(visitor.page.locator("#state")).to_have_text("connected")
-        visitor.page.goto("about:blank")  # It would try again when the server stops.
-    assert len(visitor.sockets) == 2
-
-
 def test_the_score_reaches_everybody(run_block: RunBlock, visit: Visit) -> None:
     with run_block("websocket-push", "push-app") as server:
         alice, bob = visit(server.url), visit(server.url)

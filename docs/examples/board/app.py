@@ -36,7 +36,7 @@ class Board(App):
         self.outboxes.add(outbox)  # no await in between, so no piece can slip through
         self._count()
         try:
-            await ws.run(self._listen(ws), self._tell(ws, outbox))
+            await ws.run(self._listen(ws), self._tell(ws, outbox), heartbeat(ws))
         finally:
             self.outboxes.discard(outbox)
             self._count()
@@ -80,6 +80,13 @@ def is_piece(message):
         return False
     ink, width, count = message[0], message[1], int.from_bytes(message[2:4], "big")
     return ink < INKS and 1 <= width <= WIDTHS and len(message) == 4 + 4 * count
+
+
+async def heartbeat(ws):
+    """Send an empty text every 20 seconds: a page that hears nothing for longer knows that its line is dead."""
+    while True:
+        await asyncio.sleep(20)
+        await ws.send_text("")
 
 
 app = Board()

@@ -66,7 +66,7 @@ class Chat(App):
         here.tell_who_is_here()
         try:
             await ws.accept()
-            await ws.run(self._listen(ws, here, name), self._speak(ws, member))
+            await ws.run(self._listen(ws, here, name), self._speak(ws, member), heartbeat(ws))
         finally:  # left, lost, or the server stops
             here.members.remove(member)
             here.tell_who_is_here()
@@ -82,6 +82,13 @@ class Chat(App):
     async def _speak(self, ws, member):
         while True:
             await ws.send_json(await member.outbox.get())
+
+
+async def heartbeat(ws):
+    """Send an empty text every 20 seconds: a page that hears nothing for longer knows that its line is dead."""
+    while True:
+        await asyncio.sleep(20)
+        await ws.send_text("")
 
 
 app = Chat()

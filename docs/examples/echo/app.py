@@ -1,5 +1,6 @@
 """Echo: every message comes back to the one who sent it."""
 
+import asyncio
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +19,18 @@ class Echo(App):
 
     async def ws_echo(self, ws: WebSocket):
         await ws.accept()
+        await ws.run(self._answer(ws), heartbeat(ws))
+
+    async def _answer(self, ws):
         while True:  # until the browser leaves: ConnectionClosed ends the handler
             await ws.send_text(f"Echo: {await ws.receive_text()}")
+
+
+async def heartbeat(ws):
+    """Send an empty text every 20 seconds: a page that hears nothing for longer knows that its line is dead."""
+    while True:
+        await asyncio.sleep(20)
+        await ws.send_text("")
 
 
 app = Echo()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from hmac import compare_digest
 from itertools import count
 from pathlib import Path
@@ -93,7 +94,9 @@ class Notifications(App):
                 while True:
                     changed = inbox.changed  # Taken before sending, so that no change is missed.
                     await ws.send_json({"user": user, "tabs": inbox.tabs, "notes": list(inbox.notes)})
-                    await changed.wait()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(20):  # Then the same again, as a sign of life.
+                            await changed.wait()
         finally:
             inbox.tabs -= 1
             inbox.tell()

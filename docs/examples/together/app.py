@@ -66,7 +66,7 @@ class Together(App):
         self.document.tell()
         try:
             await ws.accept()
-            await ws.run(self._listen(ws), self._speak(ws))
+            await ws.run(self._listen(ws), self._speak(ws), heartbeat(ws))
         finally:
             self.document.people.remove(name)
             self.document.tell()
@@ -96,6 +96,13 @@ class Together(App):
                 document.asked = seen  # This browser has just got them all.
                 await ws.send_json({"fold": seen})
             await changed.wait()
+
+
+async def heartbeat(ws):
+    """Send an empty text every 20 seconds: a page that hears nothing for longer knows that its line is dead."""
+    while True:
+        await asyncio.sleep(20)
+        await ws.send_text("")
 
 
 app = Together()

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 from weakref import WeakValueDictionary
@@ -75,7 +76,9 @@ class Upload(App):
             while True:
                 changed = desk.changed  # taken first: what happens meanwhile is not missed
                 await ws.send_json(list(desk.uploads.values()))
-                await changed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(20):  # then the same again, as a sign of life
+                        await changed.wait()
 
     def _desk(self, name):
         return self.desks.setdefault(name, Desk())
