@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 import types
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import cache
@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 #: A result and an error, of which one is None; :func:`reveal` empties it.
 Outcome: TypeAlias = list[T | BaseException | None]
+
+#: What the names of the threads of sync handlers begin with.
+POOL_NAME = "micropie"
 
 
 def this_task() -> asyncio.Task[Any]:
@@ -54,6 +57,135 @@ def resumed(coroutine: Coroutine[Any, Any, T], future: Any) -> Generator[Any, An
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def put_aside(waits_for: Any) -> Any:
+    """What a coroutine that was begun waits for, if others may wait for the same until it goes on."""
+    if waits_for is not None:
+        waits_for._asyncio_future_blocking = False
+    return waits_for
+
+
+def go_on(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Awaitable[T]:
+    """The same as :func:`resumed` for one that was put aside."""
+    if waits_for is not None:
+        waits_for._asyncio_future_blocking = True  # as at the moment at which a Task gets it
+    return resumed(coroutine, waits_for)
+
+
+#: How long a coroutine may take to end once it was cancelled, in seconds, and how often it is cancelled then.
+_PATIENCE = 1.0
+_TRIES = 3
+
+
+class Watch:
+    """Cancels coroutines of this task when an event is over: again and again, should they go on all the same.
+
+    A cancellation can get lost: Python 3.11's ``asyncio.wait_for`` swallows one, and so does many an ``except``.
+    One that comes from outside passes through.
+
+    Args:
+        event: What is waited for in a task of its own.
+
+    Attributes:
+        event: That task.
+        over: Whether it is over.
+        interrupted: Whether something was cancelled, by whomever; whoever has looked into it may reset that.
+    """
+
+    def __init__(self, event: Coroutine[Any, Any, None]) -> None:
+        self._task = this_task()
+        self._cancelling = self._task.cancelling()
+        self._cancels = 0
+        self._runs = False
+        self._next: asyncio.Handle | None = None
+        self.over = self.interrupted = False
+        self.event = asyncio.create_task(event)
+        self.event.add_done_callback(self._is_over)
+
+    async def run(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        """Go on with a coroutine that was begun and waits, until it ends or the event is over.
+
+        Raises:
+            CancelledError: If somebody else has cancelled the task, whatever the coroutine made of that.
+            LeftBehind: If it ends on no account.
+            Exception: What the coroutine raises, or the event.
+        """
+        self._runs = True
+        if self.over:
+            self._next = asyncio.get_running_loop().call_soon(self._cancel)
+        try:
+            await self._drive(coroutine, waits_for)
+        except asyncio.CancelledError:
+            if not self._cancels or self.is_cancelled():
+                raise
+        finally:
+            self._runs = False
+            if self._next is not None:
+                self._next.cancel()
+                self._next = None
+            for _ in range(self._cancels):
+                self._task.uncancel()
+            self._cancels = 0
+        if self.interrupted and self.is_cancelled():
+            raise asyncio.CancelledError
+        if self.event.done() and not self.event.cancelled():
+            self.event.result()
+
+    async def end(self, coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> None:
+        """Cancel a coroutine that was begun and waits."""
+        self.over = True
+        await self.run(coroutine, waits_for)
+
+    async def close(self) -> None:
+        """Watch no longer."""
+        self.event.cancel()
+        await all_done([self.event])
+
+    def is_cancelled(self, *, by_anybody: bool = False) -> bool:
+        """Whether somebody else wants the task to end, or this watch itself."""
+        ours = 0 if by_anybody else self._cancels
+        return self._task.cancelling() > self._cancelling + ours
+
+    def _is_over(self, _: object) -> None:
+        self.over = True
+        if self._runs and not self._cancels:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        self._cancels += 1
+        self._next = asyncio.get_running_loop().call_later(_PATIENCE, self._cancel)
+        self._task.cancel()
+
+    @types.coroutine
+    def _drive(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+        if waits_for is not None:
+            waits_for._asyncio_future_blocking = True
+        try:
+            while True:
+                try:
+                    value = yield waits_for
+                except BaseException as error:
+                    self.interrupted = True
+                    if self._cancels <= _TRIES:
+                        waits_for = coroutine.throw(error)
+                    else:
+                        coroutine.throw(_LastWord())
+                        raise LeftBehind(
+                            f"it goes on after {self._cancels} cancellations, and is left behind"
+                        ) from None
+                else:
+                    waits_for = coroutine.send(value)
+        except (StopIteration, StopAsyncIteration, _LastWord):
+            pass
+
+
+class LeftBehind(RuntimeError):
+    """A coroutine that no cancellation could end."""
+
+
+class _LastWord(BaseException):
+    """Ends a coroutine that catches CancelledError and goes on."""
 
 
 @asynccontextmanager
@@ -149,7 +281,7 @@ class Pool:
         if not threads_exist():
             return _call(function, arguments)
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="micropie")
+            self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix=POOL_NAME)
         context = contextvars.copy_context() if context is None else context
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, context.run, _call, function, arguments)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
-from .concurrency import is_ordinary, leave_when, uninterrupted
+from .concurrency import is_ordinary, uninterrupted
 from .contents import Contents
 from .exceptions import HTTPError
 from .failures import answer_to
@@ -22,14 +22,13 @@ from .requests import Request, enter_request, leave_request
 from .responses import (
     NO_BODY,
     Answer,
-    Stream,
     answer,
     encode_answer,
-    encode_chunk,
     encoder_of,
     header_list,
 )
 from .routing import Handler
+from .streams import Stream
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .visits import load_session, save_before_answer
 from .ws import serve_websocket
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from .core import Core
 
 logger = logging.getLogger("micropie")
-
-#: How long a stream waits for the message of a request without a body, in seconds.
-_GRACE = 1.0
 
 #: Header fields that say that there is more to do than to call a handler.
 _TELLING = frozenset((b"cookie", b"content-length", b"transfer-encoding"))
@@ -85,7 +81,9 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
         except BaseException as error:
             result = await _failure(request, error)
         if type(result) is Answer:
-            await _send_answer(request, await after_hooks(request, result))
+            if request._entered:
+                result = await after_hooks(request, result)
+            await _send_answer(request, result)
         elif result is not None:
             await send({"type": "http.response.start", "status": 200, "headers": result[0]})
             await send(
@@ -96,7 +94,7 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
     finally:
         try:
             if request._stream is not None or request._form is not None:
-                await uninterrupted(_close(request))
+                await _close(request)
         finally:
             leave_request(token)
 
@@ -167,14 +165,25 @@ async def _failure(request: Request, error: BaseException) -> Answer | None:
 
 async def _close(request: Request) -> None:
     """Run the ``finally`` of a generator that the handler returned, and read the body no further."""
-    if request._form is not None:
-        await request._form.close()
-    if request._stream is not None:
-        stream, request._stream = request._stream, None  # its context holds the request
-        try:
-            await stream.aclose()
-        except Exception:
-            logger.exception("error at the end of the stream for %s", request._shown_path)
+    form, stream = request._form, request._stream
+    request._stream = None  # its context holds the request
+    try:
+        if stream is not None:
+            await _close_stream(request, stream)
+    finally:
+        if stream is not None and stream.watch is not None:
+            await uninterrupted(stream.watch.close())
+        if form is not None:
+            await uninterrupted(form.close())
+
+
+async def _close_stream(request: Request, stream: Stream) -> None:
+    try:
+        await stream.aclose()
+    except BaseException as error:
+        if not is_ordinary(error):
+            raise
+        logger.exception("error at the end of the stream for %s", request._shown_path)
 
 
 async def _run_hooks(request: Request, brings: bool) -> Answer | None:
@@ -210,7 +219,8 @@ async def _call(request: Request, handler: Handler) -> Any:
         result = await request._app._micropie.pool.run(handler.plan.apply(partial, request, [handler.call]))
     else:
         result = handler.plan.apply(handler.call, request, [])
-    return await result if isawaitable(result) else result
+    # PERF: isawaitable() costs as much as all the rest here
+    return result if type(result) is AsyncGeneratorType or not isawaitable(result) else await result
 
 
 async def _examine(request: Request, handler: Handler, result: Any) -> Answer:
@@ -218,20 +228,15 @@ async def _examine(request: Request, handler: Handler, result: Any) -> Answer:
     if result is None and not handler.may_return_none:
         handler.may_return_none = True
         logger.warning("%s returned None, sent as 204 No Content; say so with '-> None'", handler.name)
-    found = answer(result)
+    found = Answer(200, result) if type(result) is AsyncGeneratorType else answer(result)
     if isinstance(found.body, (str, bytes)):
         return found
-    request._stream = Stream(found.body, request._app._micropie.pool)
-    await request._body.settle()
-    if not request._body.expected:
-        # Its one message too: granian takes a receive() that is cancelled before that has come for the client's end.
-        # Somebody around this app may have taken it already.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
-                request._gone = (await request._receive())["type"] == "http.disconnect"
-    async with leave_when(partial(_client_left, request)):
-        await request._stream.fetch_first()
-    return found._replace(body=request._stream)
+    request._stream = stream = Stream(found.body, request)
+    if request._contents is not None:
+        await request._body.settle()
+    if stream.begin():
+        await stream.wait_for_first()
+    return Answer(found.status, stream, found.headers)
 
 
 # --- a mounted app ---------------------------------------------------------------------------------------
@@ -299,35 +304,39 @@ async def _send_stream(request: Request, result: Answer) -> None:
     After an error the body is left without an end, which tells the client that it is not whole.
     """
     request._seal()
-    inner, outer = request._stream, result.body
-    if outer is not inner:  # a hook has put its own around the handler's
-        outer = request._stream = Stream(outer, request._app._micropie.pool)
+    inner: Stream | None = request._stream
+    outer: Stream = result.body
+    if outer is not inner:  # a hook has put its own around the handler's, or in its place
+        outer = Stream(outer, request)
+        outer.watch = None if inner is None else inner.watch
     try:
-        if request.method != "HEAD" and result.status not in NO_BODY:
-            async with leave_when(partial(_client_left, request)):
-                async for chunk in outer:
-                    await request._send(
-                        {"type": "http.response.body", "body": encode_chunk(chunk), "more_body": True}
-                    )
-        await request.save_session()
-        if request._view is not None and request._view.unstorable:
-            logger.warning("a session cannot begin in a stream, so that of %s is lost", request._shown_path)
+        if request.scope["method"] != "HEAD" and result.status not in NO_BODY:
+            if outer is not inner or outer.is_silent:
+                # granian and daphne hold the headers back until there is a body.
+                await request._send({"type": "http.response.body", "body": b"", "more_body": True})
+            rest = outer.send()
+            if rest is not None:
+                await rest
+            elif outer is inner and outer.watch is None:
+                request._stream = None  # nothing has waited, and it has come to its end
+        if request._view is not None:
+            await request.save_session()
+            if request._view.unstorable:
+                logger.warning(
+                    "a session cannot begin in a stream, so that of %s is lost", request._shown_path
+                )
     except BaseException as error:
         if not is_ordinary(error):
             raise
         logger.exception("error in the stream for %s", request._shown_path)
         return
     finally:
-        if outer is not inner and inner is not None:
+        if outer is not inner:
             try:
-                await _close(request)
+                await _close_stream(request, outer)
             finally:
-                request._stream = inner
+                if inner is None:
+                    request._stream = outer
+                else:
+                    inner.watch = outer.watch
     await request._send({"type": "http.response.body", "body": b""})
-
-
-async def _client_left(request: Request) -> None:
-    if request._form is not None:
-        await request._form.ended()
-    while not request._gone:
-        request._gone = (await request._receive())["type"] == "http.disconnect"

@@ -18,7 +18,7 @@ from .types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from .app import App
-    from .responses import Stream
+    from .streams import Stream
     from .uploads import MultipartForm
 
 __all__ = ["Request", "WebSocketRequest", "current_request"]
@@ -90,9 +90,8 @@ class Request:
 
     # The middlewares whose before hook returned None, and whose after hook is still to run.
     _entered: list[Any] | None = None
-    # Whether its answer has begun, and whether the client has left while a stream was sent.
+    # Whether its answer has begun.
     _started = False
-    _gone = False
 
     def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         self._app = app
@@ -140,9 +139,6 @@ class Request:
     def _shown_path(self) -> str:
         """The path for the log, encoded: with a line break as it is, a client could write lines of its own there."""
         return quote(self.path, errors="replace")
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.method} {self._shown_path}>"
 
     @property
     def body_params(self) -> dict[str, list[str]]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from .codec import dump_json
-from .concurrency import Outcome, Pool, reveal
 from .exceptions import HTTPError, status_line
 from .headers import encode_headers
 from .types import Headers, RawHeaders
@@ -104,7 +101,7 @@ def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
     headers = encode_headers(answer.headers)
     if answer.status in NO_BODY:
         return [field for field in headers if field[0] != b"content-length"], b""
-    if not any(name == b"content-type" for name, _ in headers):
+    if not headers or not any(name == b"content-type" for name, _ in headers):
         headers.append(answer.default_type)
     if not isinstance(answer.body, (str, bytes)):
         return headers, None
@@ -154,68 +151,3 @@ def encode_chunk(chunk: Any) -> bytes:
     if isinstance(chunk, (bytes, bytearray, memoryview)):
         return bytes(chunk)
     raise TypeError(f"a stream yields str or bytes, not {type(chunk).__name__}")
-
-
-_END = object()
-
-
-class Stream:
-    """The chunks of a streamed body; a sync iterator runs in the thread pool, so that it may block.
-
-    The first chunk is fetched before the answer starts: what a generator raises before it yields is
-    still an answer of its own, a 404 for example.
-    """
-
-    def __init__(self, source: Any, pool: Pool) -> None:
-        self._async = source.__aiter__() if isinstance(source, AsyncIterable) else None
-        self._source = source
-        self._pool = pool
-        self._first: Any = _END
-        self._context = contextvars.copy_context()
-        self._step: asyncio.Task[Outcome[Any]] | None = None
-
-    def __aiter__(self) -> Stream:
-        return self
-
-    async def __anext__(self) -> Any:
-        if self._first is not _END:
-            chunk, self._first = self._first, _END
-            return chunk
-        chunk = await self._next()
-        if chunk is _END:
-            raise StopAsyncIteration
-        return chunk
-
-    async def fetch_first(self) -> None:
-        """Run the generator up to its first chunk, or to its end.
-
-        Raises:
-            TypeError: If it yields neither text nor bytes.
-        """
-        self._first = await self._next()
-        if self._first is not _END:
-            encode_chunk(self._first)
-
-    async def _next(self) -> Any:
-        if self._async is not None:
-            return await anext(self._async, _END)
-        # A thread cannot be cancelled: the step is kept, so that aclose() can wait for it.
-        # One that a cancellation left running is taken up again.
-        if self._step is None:
-            self._step = asyncio.create_task(
-                self._pool.outcome(next, self._source, _END, context=self._context)
-            )
-        outcome = await asyncio.shield(self._step)
-        self._step = None
-        return reveal(outcome)
-
-    async def aclose(self) -> None:
-        """Run the generator's ``finally``, wherever it stands."""
-        if self._async is not None:
-            if hasattr(self._async, "aclose"):
-                await self._async.aclose()
-            return
-        if self._step is not None:
-            await asyncio.wait([self._step])
-        if hasattr(self._source, "close"):
-            reveal(await self._pool.outcome(self._source.close, context=self._context))

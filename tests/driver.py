@@ -139,13 +139,15 @@ async def http(
     body: bytes | list[bytes] = b"",
     leave: asyncio.Event | None = None,
     on_send: Callable[[dict[str, Any]], object] | None = None,
+    waits: bool = True,
     alone: bool = True,
     **scope: Any,
 ) -> Answer:
     """Send one request and return the answer; the client leaves when ``leave`` is set.
 
-    ``on_send`` sees each message that the app sends, once it was found to be legal.  A request that is ``alone``
-    leaves no task behind; beside others nobody can tell whose a task is.
+    ``on_send`` sees each message that the app sends, once it was found to be legal.  A send takes a turn of the loop
+    if it ``waits``; with a client that has left or reads fast, no server's does.  A request that is ``alone`` leaves
+    no task behind; beside others nobody can tell whose a task is.
     """
     pieces = body if isinstance(body, list) else [body]
     messages = [
@@ -165,7 +167,8 @@ async def http(
         judge.send(message)
         if on_send is not None:
             on_send(message)
-        await asyncio.sleep(0)
+        if waits:
+            await asyncio.sleep(0)
 
     before = asyncio.all_tasks()
     async with asyncio.timeout(LIMIT):

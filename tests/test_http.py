@@ -837,11 +837,7 @@ async def test_a_hook_that_replaces_a_body_by_a_stream_does_not_keep_its_length(
     assert ("x-a" in answer.headers) is names_headers
 
 
-async def test_a_stream_begins_when_its_request_has_been_taken_already(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("micropie.http._GRACE", 0.01)
-
+async def test_a_stream_begins_when_its_request_has_been_taken_already() -> None:
     class Streaming(App):
         async def index(self) -> AsyncIterator[str]:
             yield "a"

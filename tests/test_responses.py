@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 
 from micropie import HTTPError
-from micropie.concurrency import Pool
 from micropie.responses import (
     Answer,
-    Stream,
     answer,
     encode_answer,
     encode_chunk,
@@ -88,49 +85,3 @@ def test_a_chunk_is_text_or_bytes(chunk: Any) -> None:
 def test_another_chunk_is_an_error(chunk: Any) -> None:
     with pytest.raises(TypeError, match=f"a stream yields str or bytes, not {type(chunk).__name__}"):
         encode_chunk(chunk)
-
-
-def sync_source(log: list[str]) -> Iterator[str]:
-    try:
-        yield "a"
-        yield "b"
-    finally:
-        log.append("closed")
-
-
-async def async_source(log: list[str]) -> AsyncIterator[str]:
-    for chunk in sync_source(log):
-        yield chunk
-
-
-@pytest.mark.parametrize("source", [sync_source, async_source])
-@pytest.mark.parametrize("fetched", [False, True])
-async def test_a_stream_yields_every_chunk_once(source: Any, fetched: bool) -> None:
-    log: list[str] = []
-    stream = Stream(source(log), Pool(1))
-    if fetched:
-        await stream.fetch_first()
-    assert [chunk async for chunk in stream] == ["a", "b"]
-    assert log == ["closed"]
-    await stream.aclose()
-
-
-async def test_a_stream_of_something_that_cannot_be_closed() -> None:
-    class Letters:
-        def __aiter__(self) -> Letters:
-            return self
-
-        async def __anext__(self) -> str:
-            return "a"
-
-    for source in (Letters(), iter("abc")):
-        stream = Stream(source, Pool(1))
-        assert await anext(stream) == "a"
-        await stream.aclose()
-
-
-async def test_a_stream_that_was_never_started_can_be_closed() -> None:
-    for source in (sync_source, async_source):
-        events: list[str] = []
-        await Stream(source(events), Pool(1)).aclose()
-        assert events == []

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from micropie import App, Request, current_request
-from micropie.responses import Stream
 from micropie.sessions import SessionView
+from micropie.streams import Stream
 
 from . import http_programs, ws_programs
 from .http_programs import Exchange
