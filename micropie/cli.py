@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
+import logging
 import os
 import socket
 import sys
+import threading
 import traceback
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +17,17 @@ from typing import Any
 
 from . import __version__
 from .app import App
+from .concurrency import POOL_NAME
 from .examples import EXTRAS, ExampleError, copy, examples, missing, sentence
 from .loading import AppNotFound, Target, load
 from .routetable import route_table
 
 #: Where the process that reloads finds out which app it serves.
 _TARGET = "MICROPIE_RUN"
+
+#: How long requests may go on when the server stops or starts again, in seconds.  An open stream, which never ends by
+#: itself, costs every reload as much.
+_GRACE = 1
 
 _ABOUT = """\
 A few commands for an app that is being written.
@@ -170,6 +178,8 @@ def _run(options: argparse.Namespace) -> None:
         raise _Problem("run needs uvicorn: install micropie with the extra 'server'") from None
     app = _load(options.app)
     _check_address(options.host, options.port)
+    _keep_quiet_about_cuts()
+    settings = {"host": options.host, "port": options.port, "timeout_graceful_shutdown": _GRACE}
     if options.reload:
         os.environ[_TARGET] = options.app
         uvicorn.run(
@@ -179,19 +189,40 @@ def _run(options: argparse.Namespace) -> None:
             reload_dirs=[str(_folder(options.app))],
             # Else a change that comes at once is missed. Without watchfiles, uvicorn looks again and again.
             reload_delay=0.0 if find_spec("watchfiles") else 0.25,
-            host=options.host,
-            port=options.port,
+            **settings,
         )
     else:
-        uvicorn.run(app, host=options.host, port=options.port)
+        uvicorn.run(app, **settings)
+        _leave_threads_behind()
 
 
 def served() -> Any:
     """The app, in the process that is started again after each change."""
+    _keep_quiet_about_cuts()
     try:
         return _load(os.environ[_TARGET])
     except (AppNotFound, _Problem) as problem:
         sys.exit(f"error: {problem}")
+
+
+def _keep_quiet_about_cuts() -> None:
+    """Have uvicorn count the requests that it cuts off, which it does, and not show a traceback of each."""
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
+
+
+def _is_no_cut(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+def _leave_threads_behind() -> None:
+    """End the process if a sync handler still waits in its thread: Python would wait for it, perhaps for ever."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(POOL_NAME)]
+    for thread in threads:
+        thread.join(_GRACE / len(threads))
+    if any(thread.is_alive() for thread in threads):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _check_address(host: str, port: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 
 from tests.serving import PATIENCE
 
@@ -48,12 +50,27 @@ class Running:
         """Read on until it serves, and return where; with reload, the address comes before the startup."""
         either = r"running on (http://127\.0\.0\.1:\d+)|startup complete"
         first, second = self.expect(either), self.expect(either)
-        return first[1] or second[1]
+        url = first[1] or second[1]
+        self._knock(int(url.rpartition(":")[2]))
+        return url
+
+    def _knock(self, port: int) -> None:
+        """Connect until it works: a process that is started again listens a moment after it says so."""
+        deadline = monotonic() + PATIENCE
+        while self._process.poll() is None and monotonic() < deadline:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                return
 
     def stop(self) -> int:
         """Press Ctrl+C."""
         os.killpg(self._process.pid, signal.SIGINT)
         return self._process.wait(PATIENCE)
+
+    def rest(self) -> str:
+        """All that it wrote, once it has ended."""
+        assert self._process.stdout is not None
+        self._log += self._process.stdout.read()
+        return self._log
 
     def kill(self) -> None:
         """End all of it."""

@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,7 +22,8 @@ from websockets.sync.client import connect
 
 from micropie import cli
 from micropie.cli import main
-from tests.running import running
+from tests.running import Running, running
+from tests.serving import PATIENCE
 
 SITE = """
 from micropie import App
@@ -225,6 +228,79 @@ def test_run_serves_and_starts_again_after_each_change() -> None:
             process.expect(sign)
         assert httpx.get(url).text == "three"
         assert process.stop() == 0
+
+
+BUSY = """
+import asyncio
+import queue
+
+from micropie import App
+
+class Site(App):
+    async def stream(self):
+        yield "begun"
+        await asyncio.Queue().get()
+
+    async def silent(self):
+        print("begun")
+        await asyncio.Queue().get()
+        yield "news"
+
+    async def waits(self):
+        print("begun")
+        await asyncio.Queue().get()
+
+    def blocks(self):
+        print("begun")
+        queue.Queue().get()
+
+    def blocking_stream(self):
+        yield "begun"
+        queue.Queue().get()
+
+    async def ws_waits(self, ws):
+        await ws.accept()
+        print("begun")
+        await asyncio.Queue().get()
+
+app = Site()
+"""
+
+
+@contextmanager
+def open_request(url: str, path: str, process: Running) -> Iterator[None]:
+    """A request that its handler never ends, once that is at it."""
+    if path == "ws_waits":
+        with connect(f"{url.replace('http', 'ws')}/waits"):
+            process.expect("begun")
+            yield
+    else:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port), PATIENCE) as client:
+            client.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            if "stream" in path:
+                read = b""
+                while b"begun" not in read:
+                    read += client.recv(4096)
+            else:
+                process.expect("begun")
+            yield
+
+
+@pytest.mark.parametrize("path", ["stream", "silent", "waits", "blocks", "blocking_stream", "ws_waits"])
+@pytest.mark.parametrize("options", [(), ("--no-reload",)], ids=["reload", "no-reload"])
+def test_run_waits_for_no_open_request(path: str, options: tuple[str, ...]) -> None:
+    """A stream or a handler that waits for ever keeps the server neither from starting again nor from stopping."""
+    save(BUSY)
+    with running("site_of_mine.py", "--port", "0", *options) as process:
+        url = process.serving()
+        with open_request(url, path, process):
+            if not options:
+                save(BUSY.replace('"news"', '"other news"'))
+                process.expect("startup complete")
+        with open_request(url, path, process):
+            assert process.stop() == 0
+        assert "Traceback" not in process.rest()
 
 
 def test_run_without_reload() -> None:
