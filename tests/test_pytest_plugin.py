@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +134,105 @@ def test_loading_it_is_cheap() -> None:
     script = "import json, sys, pytest, micropie.pytest_plugin; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert not {"httpx", "uvicorn", "playwright", "micropie.testing"} & set(json.loads(done.stdout))
+
+
+# --- tests with a browser ---------------------------------------------------------------------------------
+
+# What pytest-playwright does, without a browser: a loop is running in this thread from the first page on.
+PLAYWRIGHT = """
+import asyncio, pytest
+
+@pytest.fixture(scope="session")
+def playwright():
+    loop = asyncio.new_event_loop()
+    asyncio._set_running_loop(loop)
+    yield
+    asyncio._set_running_loop(None)
+    loop.close()
+
+@pytest.fixture
+def page(playwright):
+    return "a page"
+"""
+
+MIXED = """
+import asyncio, pytest
+
+def test_first(page, {fixture}): pass
+
+@pytest.mark.asyncio
+async def test_async(): await asyncio.sleep(0)
+
+class TestMore:
+    def test_second(self, page): pass
+
+    def test_runs_a_loop(self): asyncio.run(asyncio.sleep(0))
+
+    @pytest.mark.asyncio
+    async def test_async_too(self): await asyncio.sleep(0)
+"""
+
+
+def names(result: pytest.RunResult) -> list[str]:
+    return re.findall(r"^\S+::(\w+) (?:PASSED|FAILED|ERROR)", str(result.stdout), re.MULTILINE)
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "1"), ("-p", "no:randomly", "--maxfail=1")])
+def test_async_tests_come_before_those_with_a_page(
+    pytester: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    """Playwright's sync form keeps a loop running, so that no other one could run after it."""
+    pytester.makeconftest(PLAYWRIGHT)
+    result = run(pytester, MIXED.format(fixture="live_server"), *options)
+    result.assert_outcomes(passed=5)
+    if "-n" not in options:
+        assert names(result) == [
+            *["test_async", "test_runs_a_loop", "test_async_too"],
+            *["test_first", "test_second"],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("tests", "order"),
+    [
+        (MIXED.format(fixture="request"), ["test_first", "test_async", "test_second", "test_runs_a_loop"]),
+        (
+            "def test_first(page, live_server): pass\ndef test_plain(): pass",
+            ["test_first", "test_plain"],
+        ),
+    ],
+    ids=["not ours", "nothing async"],
+)
+def test_no_other_test_is_moved(pytester: pytest.Pytester, tests: str, order: list[str]) -> None:
+    """Neither in a run without our fixtures, nor where nothing is async."""
+    pytester.makeconftest(PLAYWRIGHT)
+    assert names(run(pytester, tests))[: len(order)] == order
+
+
+LONG = """
+import pytest
+
+class Recorder:
+    def __init__(self, count): self.lines = [f"message {n}" for n in range(count)]
+    def start(self): return self
+    def __str__(self): return "\\n".join(self.lines[-20:])
+    @property
+    def transcript(self): return "\\n".join(self.lines)
+
+@pytest.mark.parametrize("count", [20, 500])
+def test_fails(count, record_websockets, monkeypatch):
+    monkeypatch.setattr("micropie.testing.browser.WebSocketRecorder", lambda *_: Recorder(count))
+    record_websockets("a page")
+    assert not count
+"""
+
+
+def test_a_long_record_is_in_a_file(pytester: pytest.Pytester) -> None:
+    """The report shows its end, and names the file."""
+    result = run(pytester, LONG)
+    told = str(result.stdout)
+    assert told.count("WebSockets of a page") == 2
+    assert told.count("\nmessage ") == 40
+    [file] = re.findall(r"^All of it is in (.+)$", told, re.MULTILINE)
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    assert lines == ["test_app.py::test_fails[500]", *(f"message {n}" for n in range(500))]

@@ -1,16 +1,20 @@
 """What goes over the WebSockets of a page in a real browser, for tests with Playwright.
 
-Playwright tells of each message, but not how a connection ended.  So a script in the page listens for the browser's own
-``close`` events, which have code and reason, and reports them; it leaves the page's ``WebSocket`` as it is otherwise.
+A script in the page notes what each ``WebSocket`` of the page gets and sends and how it ends, and leaves it as it is
+otherwise.  Playwright's own events cannot say that: they have no close code, and of two sockets to one address they do
+not say which is the page's, which is a worker's, and which is the server's side of a route.  Only why a handshake was
+refused is known to Playwright alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast, overload
@@ -36,6 +40,9 @@ Expected: TypeAlias = "str | bytes | dict[str, Any] | list[Any] | re.Pattern[str
 #: How long something is waited for, in milliseconds, as Playwright's own assertions do.
 TIMEOUT = 5000.0
 
+#: How many messages of a WebSocket, and how many WebSockets, a failure shows: the last ones.
+SHOWN = 20
+
 #: In Playwright's sync form events come only while it waits, and it waits only for events of one kind: so this waits in
 #: short steps, in milliseconds.
 _STEP = 10
@@ -46,22 +53,93 @@ _UNAUTHORIZED = "HTTP Authentication failed; no valid credentials available"
 _BINDING = "__micropie_websocket__"
 
 _SCRIPT = """(() => {
-  const tell = (...news) => window.%s?.(...news);
+  const binding = "__micropie_websocket__", mark = Symbol.for(binding);
+  if (window[mark]) return;  // a frame's first document may hand its window on
+  Object.defineProperty(window, mark, { value: true });
   const page = `${Math.random()}`;  // one document: after a reload there is another
-  let opened = 0;
-  tell(page, "", null, "");
-  const Recorded = new Proxy(WebSocket, {
-    construct(target, args, made) {
-      const socket = Reflect.construct(target, args, made);
-      const id = `${page} ${++opened}`;
-      tell(id, socket.url, null, "");
-      socket.addEventListener("error", () => tell(id, socket.url, 0, ""));
-      socket.addEventListener("close", ({ code, reason }) => tell(id, socket.url, code, reason));
-      return socket;
+  const told = new WeakMap();  // what tells of a socket, for those that the page itself has made
+  const watched = new WeakSet();
+  let opened = 0, inside = false;
+  const report = (...news) => { window[binding]?.(page, ...news); };
+  const base64 = (view) => {
+    let text = "";
+    for (const byte of view) text += String.fromCharCode(byte);
+    return btoa(text);
+  };
+
+  function follow(socket) {
+    const id = ++opened;
+    let turn = Promise.resolve();  // a Blob is read later, and what comes after it waits
+    const tell = (...news) => { turn = turn.then(() => report(id, ...news)); };
+    told.set(socket, (kind, data) => {
+      if (data instanceof Blob) turn = turn.then(async () => {
+        report(id, kind, base64(new Uint8Array(await data.arrayBuffer())), true);
+      });
+      else if (data instanceof ArrayBuffer) tell(kind, base64(new Uint8Array(data)), true);
+      else if (ArrayBuffer.isView(data)) {
+        tell(kind, base64(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)), true);
+      } else tell(kind, `${data}`, false);
+    });
+    report(id, "made", socket.url);
+    socket.addEventListener("open", () => tell("opened"));
+    socket.addEventListener("message", ({ data }) => told.get(socket)("received", data));
+    socket.addEventListener("error", () => tell("failed"));
+    socket.addEventListener("close", ({ code, reason }) => tell("closed", code, reason));
+    return socket;
+  }
+
+  function watch_sending(prototype) {  // where it is defined: what a subclass makes of it is not what is sent
+    let found = null;
+    for (let one = prototype; one; one = Object.getPrototypeOf(one)) if (Object.hasOwn(one, "send")) found = one;
+    if (!found || watched.has(found)) return;
+    watched.add(found);
+    found.send = new Proxy(found.send, {
+      apply(target, socket, args) {
+        const open = socket.readyState === 1;
+        const result = Reflect.apply(target, socket, args);
+        if (open && args.length) told.get(socket)?.("sent", args[0]);
+        return result;
+      },
+    });
+  }
+
+  let current, silent = new WeakSet();
+  function wrap(target) {
+    watch_sending(target.prototype);
+    const wrapped = new Proxy(target, {
+      construct(target, args, made) {
+        if (inside || silent.has(wrapped)) return Reflect.construct(target, args, made);
+        inside = true;
+        try {
+          return follow(Reflect.construct(target, args, made));
+        } finally {
+          inside = false;
+        }
+      },
+    });
+    target.prototype.constructor = wrapped;
+    return wrapped;
+  }
+
+  report(0, "document");
+  current = wrap(window.WebSocket);
+  Object.defineProperty(window, "WebSocket", {
+    configurable: true,
+    enumerable: false,
+    get: () => current,
+    set(value) {
+      if (value === current) return;
+      const before = current;
+      if (typeof value !== "function" || !value.prototype) {
+        current = value;
+        return;
+      }
+      // What is put in our place and is no subclass, as Playwright's routes, is what the page sees; what it opens
+      // by itself is not.
+      if (!(value.prototype instanceof before)) silent.add(before);
+      current = wrap(value);
     },
   });
-  WebSocket.prototype.constructor = Recorded;
-  window.WebSocket = Recorded;
 })()"""
 
 T = TypeVar("T")
@@ -91,9 +169,11 @@ class _Recorded:
         self.error: str | None = None
         self.ended = False
         self._number = number
-        self._id = ""  # the page's name for it, once it has told
-        self._seen = False  # whether Playwright has told of it
-        self._frame: object = None  # where the page opened it
+        self._key: tuple[object, ...] = ()  # the document that made it, and its number there
+        self._frame: object = None  # where that document is
+        self._opened = False
+        self._failed = False  # whether the page has been told that its handshake failed
+        self._before = 0  # how many failures Playwright had told of when the page made it
         self._over = False  # whether no close event will come any more
 
     @property
@@ -111,24 +191,35 @@ class _Recorded:
         """Whether the page has got its ``close`` event."""
         return self.close_code is not None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._number}: {f'{self.url} {self._state()}'.rstrip()}>"
+
     def __str__(self) -> str:
-        lines = [f"WebSocket {self._number}: {self.url}"]
-        lines += [f"  {_VERBS[frame.sender]} {_shown(frame.data)}" for frame in self.frames]
+        return self._told(SHOWN)
+
+    def _state(self) -> str:
         if self.error is not None:
-            lines.append(f"  failed: {self.error}")
+            return f"failed: {self.error}"
         if self.closed:
-            lines.append(f"  closed with code {self.close_code} and reason {self.close_reason!r}")
-        elif self._over and self.error is None:
-            lines.append("  ended without a close event: the page went away")
-        return "\n".join(lines)
+            return f"closed with code {self.close_code} and reason {self.close_reason!r}"
+        return "ended without a close event: the page went away" if self._over else ""
+
+    def _told(self, last: int | None) -> str:
+        """The record as text: the last messages, each cut where it is long, or if None all of them whole."""
+        frames = self.frames if last is None else self.frames[-last:]
+        lines = [f"WebSocket {self._number}: {self.url}"]
+        if len(frames) < len(self.frames):
+            lines.append(f"  ... {len(self.frames) - len(frames)} messages before these")
+        lines += [f"  {_VERBS[frame.sender]} {_shown(frame.data, whole=last is None)}" for frame in frames]
+        return "\n".join([*lines, *(f"  {state}" for state in [self._state()] if state)])
 
 
 _VERBS = {"page": "sent    ", "server": "received"}
 
 
-def _shown(data: str | bytes) -> str:
+def _shown(data: str | bytes, *, whole: bool) -> str:
     shown = repr(data)
-    return shown if len(shown) <= 500 else f"{shown[:500]} ... (length {len(data)})"
+    return shown if whole or len(shown) <= 500 else f"{shown[:500]} ... (length {len(data)})"
 
 
 class _Question(NamedTuple):
@@ -182,10 +273,20 @@ def _refusal(socket: _Recorded, status: int | None) -> _Question:
         error = socket.error
         return error is not None and (status is None or re.search(rf"\b{status}\b", error) is not None)
 
-    return _Question(words, holds, lambda: bool(socket.frames) or (socket.error is not None))
+    return _Question(words, holds, lambda: socket._opened or socket.error is not None)
 
 
 S = TypeVar("S", bound=_Recorded)
+
+
+class _Handshake:
+    """One that Playwright tells of: the page's own, that of a worker, or that of a route's server side."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.error: str | None = None
+        self.failed = 0  # which failure it was
+        self.taken = False  # whether a WebSocket of the page is known to be it, or one like it
 
 
 class Recorder:
@@ -194,9 +295,28 @@ class Recorder:
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self._all: list[Any] = []
+        self._handshakes: list[_Handshake] = []
+        self._failures = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self._all)} WebSockets>"
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self._all)) or "The page has opened no WebSocket."
+        return self._told(SHOWN)
+
+    @property
+    def transcript(self) -> str:
+        """The whole record as text, with every message in full; ``str()`` shows the last twenty of each WebSocket."""
+        return self._told(None)
+
+    def _told(self, last: int | None) -> str:
+        shown = self._all if last is None else self._all[-last:]
+        before = len(self._all) - len(shown)
+        lines = [f"... {before} WebSockets before these"] if before else []
+        return (
+            "\n".join([*lines, *(socket._told(last) for socket in shown)])
+            or "The page has opened no WebSocket."
+        )
 
     def _make(self, url: str, number: int) -> Any:
         raise NotImplementedError
@@ -204,59 +324,86 @@ class Recorder:
     def _news(self) -> None:
         """Something was recorded."""
 
-    # The page and Playwright each tell of the sockets of one address in their order: the first news of one makes it.
+    def _listen(self, page: Any) -> list[Any]:
+        """Listen to Playwright's events, and return the frames in which the script has to run at once."""
+        page.on("websocket", self._told_by_playwright)
+        page.on("close", lambda _page: self._leave(lambda _socket: True))
+        page.on("framedetached", lambda frame: self._leave(lambda socket: socket._frame is frame))
+        return [frame for frame in page.frames if frame.url != "about:blank"]
 
     def _told_by_playwright(self, ws: WebSocket | AsyncSocket) -> None:
-        socket = self._find(ws.url, lambda socket: not socket._seen)
-        socket._seen = True
-
-        def note(sender: Literal["page", "server"], data: str | bytes) -> None:
-            socket.frames.append(Frame(sender, data))
-            self._news()
-
-        def end(_ws: object) -> None:
-            socket.ended = True
-            self._news()
+        handshake = _Handshake(ws.url)
+        self._handshakes.append(handshake)
 
         def fail(error: str) -> None:
-            socket.error = f"{error} (response code: 401)" if error == _UNAUTHORIZED else error
+            handshake.error = f"{error} (response code: 401)" if error == _UNAUTHORIZED else error
+            self._failures += 1
+            handshake.failed = self._failures
+            self._explain(handshake.url)
             self._news()
 
-        ws.on("framesent", lambda data: note("page", data))
-        ws.on("framereceived", lambda data: note("server", data))
         ws.on("socketerror", fail)
-        ws.on("close", end)
+
+    def _told_by_page(self, source: Any, document: str, number: int, kind: str = "", *news: Any) -> None:
+        key = (document, number)
+        if kind == "document":
+            self._leave(lambda socket: socket._frame is source["frame"] and socket._key[0] != document)
+            return
+        if kind == "made":
+            made = self._make(news[0], len(self._all) + 1)
+            made._key, made._frame, made._before = key, source["frame"], self._failures
+            self._all.append(made)
+            self._news()
+            return
+        socket = next(socket for socket in reversed(self._all) if socket._key == key)
+        if kind == "opened":
+            socket._opened = True
+            taken = next(self._left(socket.url), None)
+            if taken is not None:
+                taken.taken = True
+        elif kind == "failed":
+            socket._failed = not socket._opened
+            self._explain(socket.url)
+        elif kind == "closed":
+            socket.close_code, socket.close_reason = news
+            socket.ended = True
+        else:
+            data: str | bytes = base64.b64decode(news[0]) if news[1] else news[0]
+            socket.frames.append(Frame("page" if kind == "sent" else "server", data))
         self._news()
 
-    def _told_by_page(self, source: Any, name: str, url: str, code: int | None, reason: str) -> None:
-        if not url:  # a new document
-            self._leave(lambda socket: socket._frame is source["frame"] and not socket._id.startswith(name))
-            return
-        socket = self._find(url, lambda socket: socket._id == ("" if code is None else name))
-        socket._id, socket._frame = name, source["frame"]
-        if code:
-            socket.close_code, socket.close_reason = code, reason
-        elif (
-            code == 0 and not socket._seen
-        ):  # not even tried, as the page's Content-Security-Policy forbids it
-            socket.error = "the page may not open it"
-            socket.ended = socket._over = True
-        self._news()
+    # Why a handshake failed is known to Playwright alone, which does not say whose it was.  A failure that came before
+    # the page made a WebSocket is not that one's.
+
+    def _explain(self, url: str) -> None:
+        for socket in self._all:
+            if socket.url != url or not socket._failed or socket.error is not None:
+                continue
+            own = next(self._left(url, after=socket._before), None)
+            if own is not None:
+                own.taken = True
+                socket.error = own.error
+                socket.ended = True
+            elif next(self._left(url), None) is None:
+                # Not even tried, as the page's Content-Security-Policy forbids it: no close event will come.
+                socket.error = "the page may not open it"
+                socket.ended = socket._over = True
+
+    def _left(self, url: str, after: int | None = None) -> Iterator[_Handshake]:
+        """The handshakes that nobody has taken: those that failed after so many others; if None, those that did not."""
+        for handshake in self._handshakes:
+            if (
+                handshake.url == url
+                and not handshake.taken
+                and (handshake.error is None if after is None else handshake.failed > after)
+            ):
+                yield handshake
 
     def _leave(self, fits: Callable[[_Recorded], bool]) -> None:
         for socket in self._all:
             if not socket.closed and fits(socket):
                 socket.ended = socket._over = True
         self._news()
-
-    def _find(self, url: str, fits: Callable[[_Recorded], bool]) -> _Recorded:
-        for socket in self._all:
-            if socket.url == url and fits(socket):
-                found: _Recorded = socket
-                return found
-        made: _Recorded = self._make(url, len(self._all) + 1)
-        self._all.append(made)
-        return made
 
     def _opening(self, url: str | re.Pattern[str], number: int) -> tuple[_Question, Callable[[], list[Any]]]:
         def fitting() -> list[Any]:
@@ -353,10 +500,12 @@ class WebSocketRecorder(Recorder):
 
     def start(self) -> WebSocketRecorder:
         """Begin to record."""
-        self._page.on("websocket", self._told_by_playwright)
-        self._page.on("close", lambda _page: self._leave(lambda _socket: True))
+        loaded = self._listen(self._page)
         self._page.expose_binding(_BINDING, self._told_by_page)
-        self._page.add_init_script(_SCRIPT % _BINDING)
+        self._page.add_init_script(_SCRIPT)
+        for frame in loaded:
+            with suppress(Exception):  # it may be going away
+                frame.evaluate(_SCRIPT)
         return self
 
     @property
@@ -440,10 +589,12 @@ class AsyncWebSocketRecorder(Recorder):
 
     async def start(self) -> AsyncWebSocketRecorder:
         """Begin to record."""
-        self._page.on("websocket", self._told_by_playwright)
-        self._page.on("close", lambda _page: self._leave(lambda _socket: True))
+        loaded = self._listen(self._page)
         await self._page.expose_binding(_BINDING, self._told_by_page)
-        await self._page.add_init_script(_SCRIPT % _BINDING)
+        await self._page.add_init_script(_SCRIPT)
+        for frame in loaded:
+            with suppress(Exception):  # it may be going away
+                await frame.evaluate(_SCRIPT)
         return self
 
     @property
@@ -496,7 +647,8 @@ async def record_websockets(page: AsyncPage, timeout: float = TIMEOUT) -> AsyncW
 def record_websockets(page: Page | AsyncPage, timeout: float = TIMEOUT) -> Any:
     """Record what goes over a page's WebSockets, from now on.
 
-    Call it before ``page.goto()``.  It sees the page and its frames; not workers, nor pages that it opens.
+    Call it before ``page.goto()``.  It sees what the page's own script sees, and that of its frames: the
+    page's side of ``page.route_web_socket()``; not workers, nor pages that it opens.
 
     Args:
         page: A page of Playwright, in its sync form; in its async form, the result has to be awaited.
