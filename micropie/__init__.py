@@ -1,13 +1,19 @@
 """MicroPie: a small ASGI web framework in which a method is a route and WebSockets are first class."""
 
-from .app import App
-from .arguments import FromSession
-from .exceptions import ConnectionClosed, HTTPError, MultipartFileError
-from .middleware import HttpMiddleware, WebSocketMiddleware
-from .requests import Request, WebSocketRequest, current_request
-from .routing import methods
-from .sessions import SESSION_TIMEOUT, InMemorySessionBackend, SessionBackend
-from .websockets import WebSocket
+try:
+    from .app import App
+    from .arguments import FromSession
+    from .exceptions import ConnectionClosed, HTTPError, MultipartFileError
+    from .middleware import HttpMiddleware, WebSocketMiddleware
+    from .requests import Request, WebSocketRequest, current_request
+    from .routing import methods
+    from .sessions import SESSION_TIMEOUT, InMemorySessionBackend, SessionBackend
+    from .websockets import WebSocket
+except Exception as error:  # "python -m micropie" takes a user's typing.py for Python's own
+    from .shadowed import raise_the_cure
+
+    raise_the_cure(error)
+    raise
 
 #: The version of this package.
 __version__ = "1.0.0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import importlib
 import logging
 import os
 import socket
@@ -19,8 +20,9 @@ from . import __version__
 from .app import App
 from .concurrency import POOL_NAME
 from .examples import EXTRAS, ExampleError, copy, examples, missing, sentence
-from .loading import AppNotFound, Target, load
+from .loading import AppNotFound, Target, load, package_of
 from .routetable import route_table
+from .shadowed import name_the_cure
 
 #: Where the process that reloads finds out which app it serves.
 _TARGET = "MICROPIE_RUN"
@@ -51,10 +53,12 @@ List the examples of the documentation, or copy one out: its app, its page and i
 
 _APP = """\
 APP is a file, or a module as "import" knows it. The app in it is the one that is named, else "app", else the only one.
+A function without arguments that is named makes the app.
 
   %(prog)s app.py
   %(prog)s app.py:shop            the app that is called "shop" there
-  %(prog)s bakery.web             the module "web" of the package "bakery"
+  %(prog)s app.py:create_app      the app that the function "create_app" returns
+  %(prog)s bakery.web             the module "web" of the package "bakery"; or bakery/web.py
 """
 
 _RUN = f"""\
@@ -176,11 +180,14 @@ def _run(options: argparse.Namespace) -> None:
         import uvicorn
     except ImportError:
         raise _Problem("run needs uvicorn: install micropie with the extra 'server'") from None
+    path = [*sys.path]
     app = _load(options.app)
     _check_address(options.host, options.port)
     _keep_quiet_about_cuts()
     settings = {"host": options.host, "port": options.port, "timeout_graceful_shutdown": _GRACE}
     if options.reload:
+        # Else the process that reloads would look there before it looks for Python's own modules.
+        sys.path[:] = path
         os.environ[_TARGET] = options.app
         uvicorn.run(
             "micropie.cli:served",
@@ -239,9 +246,13 @@ def _check_address(host: str, port: int) -> None:
 
 
 def _folder(text: str) -> Path:
-    """The folder in which changes count: the file's, or that of all modules."""
+    """The folder in which changes count: the file's, that of its package, or that of all modules."""
     target = Target.parse(text)
-    return target.file(Path.cwd()).parent if target.is_file else Path.cwd()
+    if not target.is_file:
+        return Path.cwd()
+    file = target.file(Path.cwd())
+    root, name = package_of(file)
+    return file.parent if root == file.parent else root / name.partition(".")[0]
 
 
 def _routes(options: argparse.Namespace) -> None:
@@ -258,6 +269,7 @@ def _load(text: str) -> Any:
     except AppNotFound:
         raise
     except Exception as error:
+        name_the_cure(error)
         step = error.__traceback__
         while step is not None and _on_the_way(step.tb_frame.f_code.co_filename):
             step = step.tb_next
@@ -268,4 +280,5 @@ def _load(text: str) -> Any:
 
 
 def _on_the_way(file: str) -> bool:
-    return file.startswith("<frozen importlib") or Path(file).is_relative_to(Path(__file__).parent)
+    own = file == importlib.__file__ or Path(file).is_relative_to(Path(__file__).parent)
+    return own or file.startswith("<frozen importlib")

@@ -46,9 +46,11 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the test work in a folder of its own, and forget what it imported."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
     yield
     for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+        file = getattr(module, "__file__", None)
+        if (file or "").startswith(str(tmp_path)) or (file is None and name not in before):
             del sys.modules[name]
 
 
@@ -314,22 +316,104 @@ def test_run_without_reload() -> None:
 
 @pytest.mark.parametrize(
     ("command", "watched"),
-    [("shop/web.py", "shop"), ("shop.web:app", "."), ("shop/web.py --no-reload", None)],
+    [
+        ("shop/web.py", "shop"),
+        ("shop.web:app", "."),
+        ("shop/web.py --no-reload", None),
+        ("shop/pages/site.py", "shop/pages"),
+        ("bakery/pages/site.py:make", "bakery"),
+        ("bakery", "."),
+        ("bakery/", "bakery"),
+    ],
 )
 def test_run_hands_over_to_uvicorn(
     command: str, watched: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("shop").mkdir()
-    save(SITE.format("one"), "shop/web.py")
+    for folder, app in (("shop", "shop/web.py"), ("bakery", "bakery/__init__.py")):
+        Path(folder, "pages").mkdir(parents=True)
+        save(SITE.format("one"), app)
+        save(SITE.format("one") + "def make():\n    return app\n", f"{folder}/pages/site.py")
+    save("", "bakery/pages/__init__.py")
+    path = [*sys.path]
     started: list[tuple[Any, dict[str, Any]]] = []
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: started.append((app, options)))
     monkeypatch.setenv("MICROPIE_RUN", "")
     assert main(["run", *command.split(), "--port", "0", "--host", "0.0.0.0"]) == 0
     [(app, options)] = started
+    assert not watched or sys.path == path  # the process that reloads would look there first
     assert (options["host"], options["port"]) == ("0.0.0.0", 0)
     assert options.get("reload_dirs") == (None if watched is None else [str(Path(watched).resolve())])
     assert options.get("reload_delay") == (None if watched is None else 0.0)  # a change at once is seen
     assert type(cli.served() if watched else app).__name__ == "Site"
+
+
+FACTORY = (
+    f"from .words import WORD\n{SITE.format('hi')}\ndef create_app():\n    app.word = WORD\n    return app\n"
+)
+
+
+@pytest.mark.parametrize("reload", [(), ("--no-reload",)])
+def test_run_from_elsewhere_makes_an_app_of_a_package(
+    reload: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("shop", "elsewhere"):
+        Path(folder).mkdir()
+    save(FACTORY, "shop/typing.py")
+    save("WORD = 1", "shop/words.py")
+    monkeypatch.chdir("elsewhere")
+    with running("../shop/typing.py:create_app", *reload, "--port", "0") as process:
+        url = process.serving()
+        assert httpx.get(url).text == "hi"
+        if not reload:
+            save("WORD = 2", "../shop/words.py")
+            process.expect("startup complete")
+            assert httpx.get(url).text == "hi"
+        assert process.stop() == 0
+
+
+@pytest.mark.parametrize("command", [["-m", "micropie"], ["-P", "-m", "micropie"]])
+def test_a_file_that_is_called_as_a_module_of_pythons_own(command: list[str]) -> None:
+    """Python itself takes it for its own, unless it is told not to look here; then the error names the cure."""
+    save(SITE.format("hi"), "typing.py")
+    done = subprocess.run(
+        [sys.executable, *command, "routes", "typing.py"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if "-P" in command:
+        assert done.stdout.startswith("METHOD")
+    else:
+        words = (
+            f"{Path.cwd() / 'typing.py'} takes the place of Python's own module typing: give it another name"
+        )
+        assert words in done.stderr
+
+
+def test_a_neighbour_that_is_called_as_a_module_of_pythons_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("import calendar\ncalendar.Calendar")
+    save("", "calendar.py")
+    monkeypatch.delitem(sys.modules, "calendar", raising=False)
+    assert main(["routes", "site_of_mine.py"]) == 2
+    words = (
+        f"{Path.cwd() / 'calendar.py'} takes the place of Python's own module calendar: give it another name"
+    )
+    assert words in capsys.readouterr().err
+
+
+def test_a_traceback_of_a_package_begins_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("shop").mkdir()
+    save("from .words import x", "shop/web.py")
+    save("1 / 0", "shop/words.py")
+    for name in ("shop/web.py", "shop.web"):
+        assert main(["routes", name]) == 2
+        shown = capsys.readouterr().err
+        assert re.match(
+            r'Traceback \(most recent call last\):\n  File ".*web\.py", line 1, in <module>\n', shown
+        )
 
 
 @pytest.mark.parametrize(
