@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import suppress
@@ -346,11 +347,11 @@ def is_small(data: bytes, limits: Limits) -> bool:
     )
 
 
-async def parse_form(data: bytes, limits: Limits) -> dict[str, list[str]]:
+async def parse_form(data: bytes, limits: Limits, charset: str = "utf-8") -> dict[str, list[str]]:
     """The fields of an urlencoded body: every value of each name, blank ones too.
 
     Raises:
-        HTTPError: 413 for too many fields, or one that is too large.
+        HTTPError: 413 for too many fields, or one that is too large; 400 for one that cannot be decoded.
     """
     check_limit(data.count(b"&") + 1, limits.parts, "the form has more fields")
     fields: dict[str, list[str]] = {}
@@ -359,12 +360,12 @@ async def parse_form(data: bytes, limits: Limits) -> dict[str, list[str]]:
             if len(pair) > 4096 or number % 100 == 99:
                 await asyncio.sleep(0)  # the open sockets have their turn between two fields
             name, _, value = pair.partition(b"=")
-            key = await _decoded(name, limits.field)
-            fields.setdefault(key, []).append(await _decoded(value, limits.field))
+            key = await _decoded(name, limits.field, charset)
+            fields.setdefault(key, []).append(await _decoded(value, limits.field, charset))
     return fields
 
 
-async def _decoded(text: bytes, limit: int | None) -> str:
+async def _decoded(text: bytes, limit: int | None, charset: str) -> str:
     # A character needs at most three bytes here, so a longer text need not be decoded to be refused.
     check_limit(len(text) // 3, limit, "a form field has more bytes")
     decoded = b""
@@ -375,7 +376,7 @@ async def _decoded(text: bytes, limit: int | None) -> str:
         text = text[end:]
         if text:
             await asyncio.sleep(0)
-    return decoded.decode(errors="replace")
+    return decode_text(decoded, charset)
 
 
 def _slice_end(text: bytes) -> int:
@@ -383,27 +384,107 @@ def _slice_end(text: bytes) -> int:
     return _SLICE if escape < 0 else escape
 
 
-def parse_pairs(text: str) -> dict[str, list[str]]:
-    """``a=1&b=2`` as a dict: every value of each name, blank ones too."""
+def parse_pairs(data: bytes, what: str) -> dict[str, list[str]]:
+    """``a=1&b=2`` as a dict: every value of each name, blank ones too.
+
+    Args:
+        data: The text, in UTF-8.
+        what: What it is, for the error.
+
+    Raises:
+        HTTPError: 400 if it is not UTF-8.
+    """
     fields: dict[str, list[str]] = {}
-    escaped = "%" in text or "+" in text
-    for pair in text.split("&"):
-        if pair:
-            name, _, value = pair.partition("=")
-            if escaped:
-                name, value = unquote_plus(name), unquote_plus(value)
-            if name in fields:
-                fields[name].append(value)
-            else:
-                fields[name] = [value]
+    try:
+        text = data.decode()
+        escaped = "%" in text or "+" in text
+        for pair in text.split("&"):
+            if pair:
+                name, _, value = pair.partition("=")
+                if escaped:
+                    name, value = unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")
+                if name in fields:
+                    fields[name].append(value)
+                else:
+                    fields[name] = [value]
+    except UnicodeDecodeError:
+        raise HTTPError(400, f"the {what} is not UTF-8") from None
     return fields
 
 
 @lru_cache(128)
-def media_type(content_type: bytes) -> tuple[str, str]:
-    """The media type of a body in lower case, and its parameters as they were sent."""
+def media_type(content_type: bytes) -> tuple[str, Mapping[str, str]]:
+    """The media type of a body in lower case, and its parameters by their names in lower case."""
     kind, _, parameters = content_type.decode("latin-1").partition(";")
-    return kind.strip().lower(), parameters.strip()
+    return kind.strip().lower(), parse_parameters(parameters)
+
+
+_quoted = re.compile(r'"((?:[^"\\]|\\.)*)"').match
+
+
+def parse_parameters(text: str) -> dict[str, str]:
+    """The parameters behind the value of a header field: ``a=1; b="2"``, names in lower case.
+
+    A value without quotes goes up to the next semicolon: many clients do not quote what they should.
+    """
+    found: dict[str, str] = {}
+    while text:
+        name, equals, text = text.partition("=")
+        text = text.lstrip()
+        quoted = _quoted(text)
+        if quoted is None:
+            value, _, text = text.partition(";")
+        else:
+            value = re.sub(r"\\(.)", r"\1", quoted[1])
+            _, _, text = text[quoted.end() :].partition(";")
+        if equals:
+            found.setdefault(name.rpartition(";")[2].strip().lower(), value.strip())
+    return found
+
+
+#: The charsets of the Web (WHATWG Encoding Standard) that Python has.  It has others that no form is in, some of
+#: which are slow; and it remembers each name that it is asked for, known or not.
+CHARSETS = frozenset(
+    (
+        *("utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", "ascii", "us-ascii", "latin1", "latin-1"),
+        *(f"iso-8859-{part}" for part in range(1, 17) if part != 12),
+        *(f"{prefix}{page}" for prefix in ("windows-", "cp") for page in range(1250, 1259)),
+        *(
+            "cp866",
+            "ibm866",
+            "koi8-r",
+            "koi8-u",
+            "macintosh",
+            "gbk",
+            "gb2312",
+            "gb18030",
+            "big5",
+            "big5-hkscs",
+        ),
+        *("euc-jp", "shift_jis", "shift-jis", "cp932", "iso-2022-jp", "euc-kr", "ks_c_5601-1987"),
+    )
+)
+
+
+def decode_text(data: bytes | bytearray, charset: str) -> str:
+    """The text of a form field.
+
+    Raises:
+        HTTPError: 400 for a charset that is not known, or bytes that are no text in it.
+    """
+    charset = charset.strip().lower()
+    if charset not in CHARSETS:
+        raise HTTPError(400, "the form has text in an unknown charset")
+    try:
+        return data.decode(charset)
+    except UnicodeDecodeError:
+        raise HTTPError(400, f"the form has text that is not {charset}") from None
+
+
+def form_charset(data: bytes, parameters: Mapping[str, str]) -> str:
+    """The charset of an urlencoded form: as its media type says, or a field that browsers fill for it (HTML)."""
+    named = re.search(rb"(?:^|&)_charset_=([^&]+)", data) if b"_charset_=" in data else None
+    return parameters.get("charset") or (named[1].decode("latin-1") if named else "utf-8")
 
 
 def is_json(kind: str) -> bool:

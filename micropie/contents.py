@@ -11,6 +11,7 @@ from .bodies import (
     Limits,
     begin,
     check_length,
+    form_charset,
     has_body,
     is_json,
     is_small,
@@ -99,8 +100,13 @@ class Contents:
                 data = self._at_once()
                 if data is None:
                     data = await self.body.read()
-                small = is_small(data, self._limits)
-                self.fields = parse_pairs(data.decode()) if small else await parse_form(data, self._limits)
+                charset = "utf-8"
+                if parameters or b"_charset_=" in data:
+                    charset = form_charset(data, parameters)
+                if charset == "utf-8" and is_small(data, self._limits):
+                    self.fields = parse_pairs(data, "form")
+                else:
+                    self.fields = await parse_form(data, self._limits, charset)
             elif is_json(kind):
                 data = self._at_once()
                 self.json = parse_json(await self.body.read() if data is None else data, self._limits)

@@ -193,7 +193,7 @@ class Request:
         """The query string: every value of each name, blank ones too.
 
         Raises:
-            HTTPError: 400 for more than 1,000 parameters.
+            HTTPError: 400 for more than 1,000 parameters, or what is not UTF-8.
         """
         return self._read_query() if self._query is None else self._query
 
@@ -205,7 +205,7 @@ class Request:
         raw = self.scope.get("query_string") or b""
         if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
             raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
-        self._query = query = parse_pairs(raw.decode("utf-8", "replace")) if raw else {}
+        self._query = query = parse_pairs(raw, "query string") if raw else {}
         return query
 
     @lazy

@@ -248,13 +248,18 @@ def split_path(scope: Scope, root: str) -> list[str]:
 
     Raises:
         HTTPError: 404 if it does not begin with a slash: some servers let that pass, and no hook that guards
-            ``/admin`` looks for ``admin``.
+            ``/admin`` looks for ``admin``.  400 if it is not UTF-8, where servers put U+FFFD.
     """
     path: str = scope["path"]
     raw: bytes | None = scope.get("raw_path")
     # Only a path with an escape, or with what should be one, is shorter than it was sent.
     if raw and len(raw) != len(path) and unquote(raw.decode("latin-1")) == path:
-        parts = [unquote(part) for part in raw.decode("latin-1").split("/")]
+        try:
+            parts = [unquote(part, errors="strict") for part in raw.decode("latin-1").split("/")]
+        except UnicodeDecodeError:
+            raise HTTPError(400, "the path is not UTF-8") from None
+    elif "\ufffd" in path:
+        raise HTTPError(400, "the path is not UTF-8")
     else:
         parts = path.split("/")
     if parts[0]:

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
-from .bodies import Body, Limits, check_limit
+from .bodies import Body, Limits, check_limit, decode_text, parse_parameters
 from .exceptions import HTTPError, MultipartFileError
 
 logger = logging.getLogger("micropie")
@@ -200,16 +201,18 @@ class MultipartForm:
 
     Args:
         body: The body to read.
-        parameters: The parameters of its media type, with the boundary.
+        parameters: The parameters of its media type, the boundary among them.
         limits: What it may cost.
     """
 
-    def __init__(self, body: Body, parameters: str, limits: Limits) -> None:
+    def __init__(self, body: Body, parameters: Mapping[str, str], limits: Limits) -> None:
         self.fields: dict[str, list[str]] = {}
         #: The first file of each name, and all of them.
         self.files: dict[str, dict[str, Any]] = {}
         self.all_files: dict[str, list[dict[str, Any]]] = {}
-        self._parameters = parameters
+        self._boundary = parameters.get("boundary", "")
+        # What fields without a charset of their own are in.
+        self._charset = parameters.get("charset", "utf-8")
         self._parser: PushMultipartParser | None = None
         # What of a piece is still to be handled, and how much of the body was parsed.
         self._events: Iterator[MultipartSegment | bytes | None] = iter(())
@@ -217,7 +220,8 @@ class MultipartForm:
         self._body = body
         self._limits = limits
         self._parts = 0
-        self._field: tuple[str, bytearray] | None = None
+        # Name, charset and value of the field that comes in; or the file.
+        self._field: tuple[str, str, bytearray] | None = None
         self._file: FileQueue | None = None
         self._spool = Spool()
         self._queues: list[FileQueue] = []
@@ -302,7 +306,7 @@ class MultipartForm:
                 if not piece:
                     break
                 if self._parser is None:
-                    self._parser = _make_parser(self._parameters)
+                    self._parser = _make_parser(self._boundary)
                 self._parsed += len(piece)
                 self._events = self._parser.parse(piece)
             if self._parser is not None:  # no body at all is no form
@@ -336,23 +340,29 @@ class MultipartForm:
     def _begin_part(self, segment: MultipartSegment) -> None:
         self._parts += 1
         check_limit(self._parts, self._limits.parts, "the form has more parts")
-        if segment.filename is None:
-            self._field = segment.name, bytearray()
+        name, filename = _names(segment)
+        encoding = segment.header("Content-Transfer-Encoding", "binary").lower()
+        if encoding not in ("7bit", "8bit", "binary"):
+            raise HTTPError(
+                400, "a part of the form has a Content-Transfer-Encoding, which forms have no more"
+            )
+        if filename is None:
+            self._field = name, segment.charset or self._charset, bytearray()
             return
         self._file = FileQueue(self._spool)
         self._queues.append(self._file)
         upload = {
-            "filename": segment.filename,
-            "content_type": segment.content_type or "application/octet-stream",
+            "filename": filename,
+            "content_type": segment.header("Content-Type", "").strip() or "application/octet-stream",
             "content": self._file,
         }
-        self.files.setdefault(segment.name, upload)
-        self.all_files.setdefault(segment.name, []).append(upload)
-        self._note(segment.name)
+        self.files.setdefault(name, upload)
+        self.all_files.setdefault(name, []).append(upload)
+        self._note(name)
 
     async def _add(self, piece: bytes) -> None:
         if self._field is not None:
-            value = self._field[1]
+            value = self._field[2]
             value += piece
             check_limit(len(value), self._limits.field, "a form field has more bytes")
         elif self._file is not None:
@@ -365,9 +375,12 @@ class MultipartForm:
 
     def _end_part(self) -> None:
         if self._field is not None:
-            name, value = self._field
+            name, charset, value = self._field
             self._field = None
-            self.fields.setdefault(name, []).append(value.decode(errors="replace"))
+            text = decode_text(value, charset)
+            if name == "_charset_" and text:  # browsers fill in what the form is in (RFC 7578, section 4.6)
+                self._charset = text
+            self.fields.setdefault(name, []).append(text)
             self._note(name)
         elif self._file is not None:
             file, self._file = self._file, None
@@ -382,16 +395,39 @@ class MultipartForm:
             self._arrived.set()
 
 
-def _make_parser(parameters: str) -> PushMultipartParser:
+def _names(segment: MultipartSegment) -> tuple[str, str | None]:
+    """The name of a part, and its file's name; None for a field.
+
+    ``filename*`` (RFC 8187) is not meant for forms (RFC 7578), but many clients send it, some of them alone.
+    """
+    name, filename = segment.name or "", segment.filename
+    disposition: str = segment.header("Content-Disposition", "")
+    if "*" in disposition:
+        parameters = parse_parameters(disposition.partition(";")[2])
+        if "name*" in parameters:
+            name = _extended(parameters["name*"])
+        if "filename*" in parameters:
+            filename = _extended(parameters["filename*"])
+    return name, filename
+
+
+def _extended(value: str) -> str:
+    """The text of ``UTF-8''r%C3%A9sum%C3%A9`` (RFC 8187)."""
+    charset, _, rest = value.partition("'")
+    _, quote, text = rest.partition("'")
+    if not quote:
+        raise HTTPError(400, "a part of the form has a name that cannot be read")
+    return decode_text(unquote_to_bytes(text), charset)
+
+
+def _make_parser(boundary: str) -> PushMultipartParser:
     try:
-        from multipart import PushMultipartParser, parse_options_header
+        from multipart import PushMultipartParser
     except ImportError:
         raise RuntimeError(
             "multipart forms need the package multipart: install micropie with the extra 'forms'"
         ) from None
-    _, options = parse_options_header("multipart/form-data; " + parameters)
-    boundary = options.get("boundary", "")
     try:
-        return PushMultipartParser(boundary, max_header_count=16)
+        return PushMultipartParser(boundary.encode("latin-1"), max_header_count=16)
     except (ValueError, AssertionError):
         raise HTTPError(400, "the multipart form has no boundary") from None

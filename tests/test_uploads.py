@@ -307,6 +307,92 @@ async def test_without_the_package_one_sentence_names_the_extra(
     assert "install micropie with the extra 'forms'" in caplog.text
 
 
+# --- names and text ---------------------------------------------------------------------------------------
+
+
+def named(disposition: str, content: bytes, *more: str) -> bytes:
+    lines = [f"Content-Disposition: form-data; {disposition}", *more]
+    return (
+        f"--{BOUNDARY}\r\n".encode() + "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + content + b"\r\n"
+    )
+
+
+class Names(App):
+    async def index(self) -> dict[str, Any]:
+        files = {
+            name: [file["filename"], file["content_type"], (await content(file)).decode()]
+            for name, file in self.request.files.items()
+        }
+        return {**self.request.body_params, **files}
+
+
+PLAINLY = "application/octet-stream"
+FIELD = 'name="a"'
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        (named("name=a; filename*=UTF-8''r%C3%A9sum%C3%A9.pdf", b"x"), {"a": ["résumé.pdf", PLAINLY, "x"]}),
+        (named("filename*=utf-8'en'%e2%82%ac; name=\"a\"", b"x"), {"a": ["€", PLAINLY, "x"]}),
+        (
+            named("name=a; filename=\"r.pdf\"; filename*=UTF-8''r%C3%A9.pdf", b""),
+            {"a": ["ré.pdf", PLAINLY, ""]},
+        ),
+        (
+            named("name=a; filename*=UTF-8''r%C3%A9.pdf; filename=\"r.pdf\"", b""),
+            {"a": ["ré.pdf", PLAINLY, ""]},
+        ),
+        (named("name=a; filename*=iso-8859-1''r%E9.pdf", b""), {"a": ["ré.pdf", PLAINLY, ""]}),
+        (named("name=a; filename*=\"UTF-8''r.pdf\"", b""), {"a": ["r.pdf", PLAINLY, ""]}),
+        (named("name*=UTF-8''%C3%A4", b"x"), {"ä": ["x"]}),
+        (named("name=a; filename*=UTF-8''%FF", b""), 400),
+        (named("name=a; filename*=klingon''a", b""), 400),
+        (named("name=a; filename*=a.pdf", b""), 400),
+        (named('name=a; filename="\xff"', b""), 400),
+        (named('name="*"; filename="*.txt"', b""), {"*": ["*.txt", PLAINLY, ""]}),
+        (
+            named(FIELD, "да".encode("cp1251"), "Content-Type: text/plain; charset=windows-1251"),
+            {"a": ["да"]},
+        ),
+        (named(FIELD, "да".encode("utf-16"), 'Content-Type: text/plain; charset="UTF-16"'), {"a": ["да"]}),
+        (named(FIELD, b"\x98", "Content-Type: text/plain; charset=windows-1251"), 400),
+        (named(FIELD, b"a", "Content-Type: text/plain; charset=klingon"), 400),
+        (named(FIELD, b"a", "Content-Type: text/plain; charset=punycode"), 400),
+        (named(FIELD, b"\xff"), 400),
+        (named(FIELD, b"a\xed\xa0\x80"), 400),
+        (named(FIELD, "\ufffd".encode()), {"a": ["\ufffd"]}),
+        (
+            field("_charset_", "windows-1251") + named(FIELD, b"\xe4"),
+            {"_charset_": ["windows-1251"], "a": ["д"]},
+        ),
+        (field("_charset_", "") + named(FIELD, b"\xc3\xa4"), {"_charset_": [""], "a": ["ä"]}),
+        (
+            named('name=a; filename="a"', b"x", "Content-Type: text/CSV; charset=windows-1251"),
+            {"a": ["a", "text/CSV; charset=windows-1251", "x"]},
+        ),
+        (named(FIELD, b"YQ==", "Content-Transfer-Encoding: base64"), 400),
+        (named(FIELD, b"a", "Content-Transfer-Encoding: 8BIT"), {"a": ["a"]}),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1_000_000], ids="pieces of {}".format)
+async def test_names_and_text_of_parts(parts: bytes, found: Any, size: int) -> None:
+    """Every way in which clients name a file or say a charset; what cannot be decoded is refused."""
+    answer = await http(Names(), "/", "POST", headers=[TYPE], body=pieces_of(parts + END, size))
+    assert (answer.json if answer.status == 200 else answer.status) == found, answer.text
+
+
+@pytest.mark.parametrize("boundary", ["q83+aw==", "=_=", "a b", "'()+_,-./:=?", "0" * 70, "a*b", "\xe9"])
+@pytest.mark.parametrize(
+    "form", ["boundary={}", 'boundary="{}"', "charset=utf-8; boundary={}; x=y", "Boundary={} "]
+)
+async def test_boundaries(boundary: str, form: str) -> None:
+    """Any boundary, in quotes as it should be, or without."""
+    body = (field("a", "1") + END).replace(BOUNDARY.encode(), boundary.encode("latin-1"))
+    kind = ("Content-Type", "multipart/form-data; " + form.format(boundary))
+    assert (await http(Names(), "/", "POST", headers=[kind], body=body)).json == {"a": ["1"]}
+
+
 # --- hooks that read the form -----------------------------------------------------------------------------
 
 

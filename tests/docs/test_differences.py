@@ -503,6 +503,83 @@ async def test_a_form_in_a_hook() -> None:
     assert seen == [{}, {"a": ["1"]}]
 
 
+@difference("Text that cannot be decoded")
+async def test_text_that_is_not_utf_8() -> None:
+    async with TestClient(Reader()) as client:
+        assert (await client.get("/?a=%FF")).status_code == 400
+        assert (await client.post("/", content=b"a=%FF", headers=FORM)).status_code == 400
+        assert (await client.get("/%FF")).status_code == 400
+
+
+def part(name: str, value: bytes, *fields: str) -> bytes:
+    """One part of a multipart form, with these header fields besides its name."""
+    head = "\r\n".join((f'--limit\r\nContent-Disposition: form-data; name="{name}"{fields[0]}', *fields[1:]))
+    return head.encode() + b"\r\n\r\n" + value + b"\r\n"
+
+
+class Files(App):
+    async def index(self) -> list[Any]:
+        files = self.request.files.items()
+        return [self.request.body_params, {name: file["filename"] for name, file in files}]
+
+
+async def posted(*parts: bytes) -> Any:
+    async with TestClient(Files()) as client:
+        headers = {"Content-Type": "multipart/form-data; boundary=limit"}
+        answer = await client.post("/", content=b"".join(parts) + b"--limit--\r\n", headers=headers)
+    return answer.json() if answer.status_code == 200 else answer.status_code
+
+
+@difference("Forms in other charsets")
+async def test_charsets() -> None:
+    russian = "Content-Type: text/plain; charset=windows-1251"
+    assert await posted(part("a", b"\xe4\xe0", "", russian)) == [{"a": ["да"]}, {}]
+
+
+@difference("``filename*`` in a part of a form")
+async def test_extended_names() -> None:
+    assert await posted(part("a", b"", "; filename*=UTF-8''r%C3%A9.pdf")) == [{}, {"a": "ré.pdf"}]
+
+
+@difference("``Content-Transfer-Encoding`` in a part of a form")
+async def test_transfer_encodings() -> None:
+    assert await posted(part("a", b"YQ==", "", "Content-Transfer-Encoding: base64")) == 400
+    assert await posted(part("a", b"a", "", "Content-Transfer-Encoding: 8bit")) == [{"a": ["a"]}, {}]
+
+
+@difference("A file field that was left empty")
+async def test_an_empty_file_field() -> None:
+    assert await posted(part("a", b"", '; filename=""')) == [{}, {"a": ""}]
+
+
+@difference("Several files under one name")
+async def test_the_first_file() -> None:
+    parts = (part("a", b"", f'; filename="{name}"') for name in ("first", "second"))
+    assert await posted(*parts) == [{}, {"a": "first"}]
+
+
+@difference("The time for a whole body")
+async def test_the_whole_body_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, sent = 0.0, []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: now)
+
+    async def receive() -> Any:
+        nonlocal now
+        await asyncio.sleep(0)
+        now += 4.0
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    fields = [(b"content-type", b"application/x-www-form-urlencoded")]
+    await Reader()({"type": "http", "method": "POST", "path": "/", "headers": fields}, receive, send)
+    assert (sent[0]["status"], now) == (408, 64.0)
+
+
 @difference("JSON bodies over 1 MiB")
 async def test_large_json() -> None:
     async with TestClient(Answers()) as client:
