@@ -4,6 +4,7 @@ try:
     from .app import App
     from .arguments import FromSession
     from .exceptions import ConnectionClosed, HTTPError, MultipartFileError
+    from .headers import content_disposition
     from .middleware import HttpMiddleware, WebSocketMiddleware
     from .requests import Request, WebSocketRequest, current_request
     from .routing import methods
@@ -32,6 +33,7 @@ __all__ = [
     "WebSocket",
     "WebSocketMiddleware",
     "WebSocketRequest",
+    "content_disposition",
     "current_request",
     "methods",
 ]

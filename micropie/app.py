@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import quote
 
 from .core import Core
+from .headers import field_list
 from .http import serve_http
 from .middleware import HttpMiddleware, WebSocketMiddleware
 from .mounts import Mount, parse_prefix
 from .requests import Request, current_request, lazy
-from .responses import field_list
 from .sessions import (
     SESSION_TIMEOUT,
     InMemorySessionBackend,

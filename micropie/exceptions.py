@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
+from .headers import field_list
 from .types import Headers
 
 __all__ = ["ConnectionClosed", "HTTPError", "MultipartFileError"]
@@ -33,6 +34,7 @@ class HTTPError(Exception):
 
     Raises:
         ValueError: If ``status`` is not an error status.
+        TypeError: If ``headers`` are no pairs.
     """
 
     def __init__(self, status: int, detail: str = "", headers: Headers | Mapping[str, str] = ()) -> None:
@@ -41,7 +43,7 @@ class HTTPError(Exception):
         super().__init__(status, detail)
         self.status = status
         self.detail = detail
-        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers)
+        self.headers = field_list(headers)
 
     def __str__(self) -> str:
         return f"{status_line(self.status)}: {self.detail}" if self.detail else status_line(self.status)

@@ -7,8 +7,9 @@ import traceback
 from typing import TYPE_CHECKING
 
 from .exceptions import HTTPError, MultipartFileError, the_one
+from .headers import field_list
 from .requests import Request
-from .responses import TEXT, Answer, answer, encode_answer, error_answer, field_list
+from .responses import TEXT, Answer, answer, encode_answer, error_answer
 
 if TYPE_CHECKING:
     from .app import App

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
+from urllib.parse import quote
 
 from .types import Headers, RawHeaders, Scope
+
+__all__ = ["content_disposition"]
+
+logger = logging.getLogger("micropie")
 
 SameSite = Literal["lax", "strict", "none"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+
+#: Fields that say how one connection carries a message, not what the message is (RFC 9110, section 7.6.1).
+#: They are the server's: another value would break the connection, or let one answer be read as two.
+HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+_LONGEST_NAME: Final = 255  # bytes of UTF-8, which is what file systems hold
+_LONGEST_SUFFIX: Final = 20
+_JOINERS: Final = "\u200c\u200d"  # which show nothing either, but join letters and emoji
+#: Control characters, marks that turn the text around or show nothing, half surrogate pairs, line ends.
+_UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+
 # RFC 6265, section 4.1.1: neither white space nor quotes, comma, semicolon or backslash.
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*").fullmatch
 _COOKIE_ATTRIBUTE = re.compile(r"[ -:<-~]*").fullmatch
@@ -24,27 +53,165 @@ _HTTP_PREFIXES = ("__host-http-", "__http-")
 
 
 def encode_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
-    """Header fields as ASGI wants them.
+    """Header fields as ASGI wants them; spaces and tabs around a value are no part of it (RFC 9110, section 5.5).
+
+    Fields that frame the message (:data:`HOP_BY_HOP`) are the server's own: they are left out, with a warning.
 
     Raises:
+        TypeError: If they aren't pairs of text.
         ValueError: If a name is not a token (RFC 9110, section 5.1) or a value has control characters
             or characters outside latin-1, so that no input can add a field of its own.
     """
-    if not headers:
-        return []
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return [_encode_header(name, value) for name, value in pairs]
+    encoded: RawHeaders = []
+    for name, value in field_list(headers) if headers else ():
+        field = _encode_header(name, value)
+        if field[0] not in HOP_BY_HOP:
+            encoded.append(field)
+        else:
+            _warn_of(field[0])
+    return encoded
+
+
+def field_list(headers: Headers | Mapping[str, str]) -> list[tuple[str, str]]:
+    """Header fields as a new list, which a hook may change.
+
+    Raises:
+        TypeError: If they aren't pairs.
+    """
+    try:
+        return [
+            (name, value) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)
+        ]
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"header fields are a list of pairs (name, value), or a dict, not {headers!r}"
+        ) from None
 
 
 def _encode_header(name: str, value: str) -> tuple[bytes, bytes]:
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise TypeError(f"name and value of a header field are text, not those of {name!r}: {value!r}")
     if not _TOKEN(name):
         raise ValueError(f"not a header name: {name!r}")
+    value = value.strip(" \t")
     if _CONTROL(value):
         raise ValueError(f"the header {name} has control characters: {value!r}")
     try:
         return name.lower().encode("ascii"), value.encode("latin-1")
     except UnicodeEncodeError:
-        raise ValueError(f"the header {name} has characters outside latin-1: {value!r}") from None
+        raise ValueError(
+            f"the header {name} has characters outside latin-1, which must be encoded first, for example with "
+            f"quote(): {value!r}"
+        ) from None
+
+
+def _warn_of(name: bytes) -> None:
+    logger.warning("the header %s is left out: the server sends its own", name.decode())
+
+
+def clean_headers(headers: Iterable[tuple[bytes, bytes]] | None, *, accepting: bool = False) -> RawHeaders:
+    """The header fields of another ASGI app's message, held to what :func:`encode_headers` holds ours to.
+
+    Args:
+        headers: The fields of the message.
+        accepting: Whether the message accepts a WebSocket.
+
+    Raises:
+        TypeError: If they aren't pairs of bytes.
+        ValueError: If a field cannot be sent.
+    """
+    cleaned: RawHeaders = []
+    for raw_name, raw_value in headers or ():
+        if not isinstance(raw_name, bytes) or not isinstance(raw_value, bytes):
+            raise TypeError(
+                f"name and value of a header field are bytes in ASGI, not {raw_name!r}: {raw_value!r}"
+            )
+        name, value = _encode_header(raw_name.decode("latin-1"), raw_value.decode("latin-1"))
+        if name in HOP_BY_HOP or (accepting and belongs_to_handshake(name)):
+            _warn_of(name)
+        else:
+            cleaned.append((name, value))
+    return cleaned if accepting else sound_length(cleaned)
+
+
+def belongs_to_handshake(name: bytes) -> bool:
+    """Whether a field is the server's when it accepts a WebSocket, or must not be there (RFC 9110, section 8.6)."""
+    return name in HOP_BY_HOP or name == b"content-length" or name.startswith(b"sec-websocket-")
+
+
+def sound_length(headers: RawHeaders) -> RawHeaders:
+    """The fields with one ``Content-Length``, or none if that is no number of bytes or comes with several."""
+    lengths = {value for name, value in headers if name == b"content-length"}
+    if not lengths:
+        return headers
+    rest = [field for field in headers if field[0] != b"content-length"]
+    length = lengths.pop()
+    if lengths or not length.isdigit():
+        logger.warning(
+            "the header content-length is left out: %r is no number of bytes", length.decode("latin-1")
+        )
+        return rest
+    return [*rest, (b"content-length", length)]
+
+
+def content_disposition(filename: str, inline: bool = False) -> tuple[str, str]:
+    """The header field that gives a download its name (RFC 6266).
+
+    A name that ASCII cannot hold is sent twice: as ``filename*`` in UTF-8, which every browser prefers, and as
+    ``filename`` with the nearest letters.  Whoever chose the name, it is only a name: folders, control characters and
+    the marks that turn text around are taken out, and it is cut to 255 bytes.  If nothing is left, it is ``download``.
+
+    ::
+
+        return 200, data, [content_disposition("résumé.pdf"), ("Content-Type", "application/pdf")]
+
+    Args:
+        filename: The name, such as ``"report.pdf"``.
+        inline: Whether the browser may show the file; if not, it saves it.
+
+    Returns:
+        Name and value of the field.
+
+    Raises:
+        TypeError: If the name is not a ``str``.
+    """
+    if not isinstance(filename, str):
+        raise TypeError(f"a file name is a str, not {filename!r}")
+    name = _file_name(filename)
+    plain = _plain_name(name)
+    value = f'{"inline" if inline else "attachment"}; filename="{plain}"'
+    if plain != name:
+        value += f"; filename*=UTF-8''{quote(name, safe='!#$&+^`|')}"
+    return "Content-Disposition", value
+
+
+def _file_name(text: str) -> str:
+    """What of a text can be the name of a file."""
+    import unicodedata  # here, so that no program pays for it at its start
+
+    text = re.split(r"[/\\]", text)[-1]
+    text = "".join(
+        char for char in text if char in _JOINERS or unicodedata.category(char) not in _UNSEEN
+    ).strip()
+    if not text.strip(". "):
+        return "download"
+    stem, dot, suffix = text.rpartition(".")
+    if not stem or len(suffix.encode()) > _LONGEST_SUFFIX:
+        stem, dot, suffix = text, "", ""
+    room = _LONGEST_NAME - len((dot + suffix).encode())
+    return stem.encode()[:room].decode(errors="ignore") + dot + suffix
+
+
+def _plain_name(name: str) -> str:
+    """A file name in ASCII, without what browsers read in different ways: quotes, and escapes with a percent sign."""
+    if name.isascii() and '"' not in name and "%" not in name:
+        return name
+    import unicodedata
+
+    letters = unicodedata.normalize("NFKD", name)
+    letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    plain = re.sub(r'[^ -~]|["%/\\]', "_", letters)
+    return plain if plain.strip(". ") else "download"
 
 
 def find_header(scope: Scope, name: bytes) -> bytes | None:

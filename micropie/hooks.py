@@ -6,9 +6,10 @@ from typing import Any
 
 from .concurrency import is_ordinary
 from .failures import answer_to
+from .headers import field_list
 from .middleware import HttpMiddleware, short_circuit
 from .requests import Request
-from .responses import Answer, answer, field_list
+from .responses import Answer, answer, default_field
 
 
 async def on_headers(request: Request) -> Answer | None:
@@ -57,14 +58,22 @@ async def after_hooks(request: Request, result: Answer) -> Answer:
 
 async def _after_hook(request: Request, middleware: HttpMiddleware, result: Answer) -> Answer:
     hook = middleware.after_request
+    default = default_field(result)
     headers = field_list(result.headers)
-    changes = short_circuit(await hook(request, result.status, result.body, headers), hook) or {}
+    if default is not None:  # for the hook to see; what the answer is at the end says whether it is sent
+        headers.append(default)
+    changes = short_circuit(await hook(request, result.status, result.body, headers), hook)
+    if changes and "headers" in changes:
+        headers = field_list(changes["headers"] or ())
+    if default in headers:
+        headers = [field for field in headers if field != default]
+    if not changes:
+        return Answer(result.status, result.body, headers, result.default_type)
     status, body = changes.get("status_code", result.status), changes.get("body", result.body)
-    headers = field_list(changes.get("headers", headers) or ())
     if "body" in changes:  # the length was that of the body before; what is known tells its own
         headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
     changed = answer((status, body, headers))
-    if isinstance(body, (dict, list)):
+    if isinstance(body, (dict, list)) or ("body" in changes and result.default_type is None):
         return changed
     # Other headers or an edited text do not turn JSON, or the text of an error, into HTML.
     return changed._replace(default_type=result.default_type)

@@ -13,7 +13,7 @@ from .concurrency import is_ordinary, uninterrupted
 from .contents import Contents
 from .exceptions import HTTPError
 from .failures import answer_to
-from .headers import encode_headers
+from .headers import clean_headers, encode_headers, sound_length
 from .hooks import after_hooks, before_hooks, look_before, on_headers
 from .lifespan import serve_lifespan
 from .mounts import find_mount
@@ -22,10 +22,11 @@ from .requests import Request, enter_request, leave_request
 from .responses import (
     NO_BODY,
     Answer,
+    Measured,
     answer,
+    declared_length,
     encode_answer,
     encoder_of,
-    header_list,
 )
 from .routing import Handler
 from .streams import Stream
@@ -263,15 +264,15 @@ async def _join(request: Request, start: Message) -> bool:
     Returns:
         Whether a hook put an answer of its own in the place of the child's.
     """
-    fields = [(name.lower(), value) for name, value in start.get("headers", ())]
+    fields = clean_headers(start.get("headers"))
     if request._entered:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-        result = await after_hooks(request, Answer(start["status"], b"", headers))
+        result = await after_hooks(request, Answer(start["status"], b"", headers, default_type=None))
         if result.body != b"":
             await _send_answer(request, result)
             return True
         start = {**start, "status": result.status}
-        fields = encode_headers(header_list(result))
+        fields = sound_length(encode_headers(result.headers))
     fields += encode_headers(await save_before_answer(request))
     request._started = True
     await request._send({**start, "headers": fields})
@@ -292,6 +293,9 @@ async def _send_answer(request: Request, result: Answer) -> None:
     request._started = True
     await request._send({"type": "http.response.start", "status": result.status, "headers": headers})
     if body is None:
+        length = declared_length(headers)
+        if length is not None:
+            request._send = Measured(request._send, length)
         await _send_stream(request, result)
     else:
         body = b"" if request.scope["method"] == "HEAD" else body
@@ -301,7 +305,8 @@ async def _send_answer(request: Request, result: Answer) -> None:
 async def _send_stream(request: Request, result: Answer) -> None:
     """Send the chunks until the stream ends or the client goes away.
 
-    After an error the body is left without an end, which tells the client that it is not whole.
+    After an error the body is left without an end, which tells the client that it is not whole.  One that does not
+    keep to the ``Content-Length`` that it was given is an error: what comes after it could be read as another answer.
     """
     request._seal()
     inner: Stream | None = request._stream

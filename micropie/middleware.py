@@ -45,7 +45,8 @@ class HttpMiddleware:
             request: The request.
             status_code: The status of the answer.
             response_body: Its body: ``str``, ``bytes``, or an iterator that will be streamed.
-            extra_headers: The handler's header fields, a list of this request's own.
+            extra_headers: The handler's header fields, a list of this request's own, and the ``Content-Type`` that
+                the answer gets if the handler names none.
 
         Returns:
             None to go on, or a dict with those of ``status_code``, ``body`` and ``headers`` to replace.

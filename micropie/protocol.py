@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 
-from .headers import encode_headers
+from .headers import belongs_to_handshake, encode_headers, field_list
 from .types import Headers, RawHeaders
 
 logger = logging.getLogger("micropie")
@@ -37,13 +37,13 @@ def checked_size(size: int) -> int:
 
 def handshake_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
     """Header fields for the answer to a handshake, without those that are the server's own."""
-    fields = encode_headers(headers)
-    for name, _ in fields:
-        if name.startswith(b"sec-websocket-") or name in (b"upgrade", b"connection"):
+    pairs = field_list(headers)
+    for name, _ in pairs:
+        if isinstance(name, str) and belongs_to_handshake(name.lower().encode(errors="replace")):
             raise ValueError(
-                f"the server sends {name.decode()} itself; a subprotocol is an argument of accept()"
+                f"the server sends {name.lower()} itself; a subprotocol is an argument of accept()"
             )
-    return fields
+    return encode_headers(pairs)
 
 
 def check_code(code: int) -> None:

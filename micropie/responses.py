@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .codec import dump_json
 from .exceptions import HTTPError, status_line
-from .headers import encode_headers
-from .types import Headers, RawHeaders
+from .headers import encode_headers, field_list, sound_length
+from .types import Headers, Message, RawHeaders, Send
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -24,13 +24,13 @@ class Answer(NamedTuple):
         status: The HTTP status code.
         body: ``str``, ``bytes``, or a sync or async iterator of them, which is streamed.
         headers: The handler's header fields, as it wrote them.
-        default_type: The content type, if the handler names none.
+        default_type: The content type, if the handler names none; None for a mounted app's answer, which is its own.
     """
 
     status: int
     body: Any
     headers: Headers | Mapping[str, str] = ()
-    default_type: tuple[bytes, bytes] = _HTML
+    default_type: tuple[bytes, bytes] | None = _HTML
 
 
 def answer(result: Any) -> Answer:
@@ -79,17 +79,59 @@ def error_answer(error: HTTPError) -> Answer:
     return Answer(error.status, f"{line}: {error.detail}" if error.detail else line, error.headers, TEXT)
 
 
-def field_list(headers: Headers | Mapping[str, str]) -> list[tuple[str, str]]:
-    """Header fields as a new list, which a hook may change."""
-    return [(name, value) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)]
-
-
 def header_list(answer: Answer) -> list[tuple[str, str]]:
     """The header fields of an answer as a new list, with a content type that is not HTML."""
     headers = field_list(answer.headers)
-    if answer.default_type is not _HTML and not any(name.lower() == "content-type" for name, _ in headers):
-        headers.append(("Content-Type", answer.default_type[1].decode()))
-    return headers
+    default = default_field(answer)
+    return headers if default is None or answer.default_type is _HTML else [*headers, default]
+
+
+def default_field(answer: Answer) -> tuple[str, str] | None:
+    """The content type that an answer gets because it names none; None if it names one, or needs none."""
+    if answer.default_type is None or answer.status in NO_BODY:
+        return None
+    for name, _ in answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers:
+        if name.lower() == "content-type":
+            return None
+    return "Content-Type", answer.default_type[1].decode()
+
+
+def declared_length(headers: RawHeaders) -> int | None:
+    """What ``Content-Length`` says; None if it is not there."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return None
+
+
+class Measured:
+    """A server's ``send`` for a stream that names its length.
+
+    Args:
+        send: The server's function.
+        length: The ``Content-Length``.
+    """
+
+    def __init__(self, send: Send, length: int) -> None:
+        self._send = send
+        self._length = length
+        self._sent = 0
+
+    async def __call__(self, message: Message) -> None:
+        """Send a piece, unless it is too much."""
+        self._sent += len(message.get("body") or b"")
+        self.check()
+        await self._send(message)
+
+    def check(self, *, ended: bool = False) -> None:
+        """Refuse a stream that is longer than it says, or at its end shorter.
+
+        Raises:
+            ValueError: If it is.
+        """
+        if self._sent > self._length or (ended and self._sent < self._length):
+            some = "" if ended else "at least "
+            raise ValueError(f"the stream has {some}{self._sent} bytes, its Content-Length is {self._length}")
 
 
 def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
@@ -101,10 +143,12 @@ def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
     headers = encode_headers(answer.headers)
     if answer.status in NO_BODY:
         return [field for field in headers if field[0] != b"content-length"], b""
-    if not headers or not any(name == b"content-type" for name, _ in headers):
+    if answer.default_type is not None and not (
+        headers and any(name == b"content-type" for name, _ in headers)
+    ):
         headers.append(answer.default_type)
     if not isinstance(answer.body, (str, bytes)):
-        return headers, None
+        return sound_length(headers), None
     body = encode_chunk(answer.body)
     # A wrong length would break the connection, so a body that is known tells its own.
     headers = [field for field in headers if field[0] != b"content-length"]

@@ -14,7 +14,7 @@ from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
 from .concurrency import LeftBehind, Outcome, Pool, Watch, go_on, put_aside, reveal, uninterrupted
-from .responses import encode_chunk
+from .responses import Measured, encode_chunk
 
 if TYPE_CHECKING:
     from .requests import Request
@@ -169,7 +169,9 @@ class Stream:
             except asyncio.CancelledError as error:
                 piece = await self._throw(error)
             else:
-                return
+                break
+        if type(send) is Measured:
+            send.check(ended=True)
 
     async def _throw(self, error: asyncio.CancelledError) -> Any:
         """Cancel a generator where it stands: that may be meant for a timeout around its ``yield``.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from .concurrency import is_ordinary, uninterrupted
 from .exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
 from .failures import error_page
+from .headers import clean_headers
 from .middleware import short_circuit
 from .mounts import find_mount
 from .origins import check_host, check_origin
@@ -210,6 +211,9 @@ async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
 
     async def send(message: Message) -> None:
         nonlocal stands
+        if message.get("headers"):
+            accepting = message["type"] == "websocket.accept"
+            message = {**message, "headers": clean_headers(message["headers"], accepting=accepting)}
         if not stands:
             ws._expect(CONNECTING)
             ws._over(1006)  # for hooks, since it is the child's from now on

@@ -279,7 +279,7 @@ def test_the_tests_that_stand_elsewhere_exist(test: str) -> None:
 
 NAMES = """App, Request, WebSocketRequest, WebSocket, ConnectionClosed, HTTPError, MultipartFileError,
 HttpMiddleware, WebSocketMiddleware, SessionBackend, InMemorySessionBackend, FromSession, methods,
-current_request, SESSION_TIMEOUT"""
+content_disposition, current_request, SESSION_TIMEOUT"""
 
 
 def test_the_public_names_are_these() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
+from micropie import content_disposition
 from micropie.headers import decode_headers, encode_headers, find_header, format_cookie, parse_cookies
 
 
@@ -176,3 +178,56 @@ def test_a_cookie_that_browsers_would_misread_is_an_error(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         format_cookie(name, value, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("filename", "value"),
+    [
+        ("report.pdf", 'attachment; filename="report.pdf"'),
+        ("a b;c=d,e's.txt", """attachment; filename="a b;c=d,e's.txt\""""),
+        (
+            "r\xe9sum\xe9.pdf",
+            "attachment; filename=\"resume.pdf\"; filename*=UTF-8''r%C3%A9sum%C3%A9.pdf",
+        ),
+        ("\u6587\u66f8.pdf", "attachment; filename=\"__.pdf\"; filename*=UTF-8''%E6%96%87%E6%9B%B8.pdf"),
+        ('say "hi".txt', "attachment; filename=\"say _hi_.txt\"; filename*=UTF-8''say%20%22hi%22.txt"),
+        ("100%41.txt", "attachment; filename=\"100_41.txt\"; filename*=UTF-8''100%2541.txt"),
+        ("../../etc/passwd", 'attachment; filename="passwd"'),
+        ("C:\\Users\\me\\a.txt", 'attachment; filename="a.txt"'),
+        ("a/..", 'attachment; filename="download"'),
+        ("a\r\nSet-Cookie: x=y", 'attachment; filename="aSet-Cookie: x=y"'),
+        ("\x00\x1f\x7f\x85\u2028a\u202etxt.exe", 'attachment; filename="atxt.exe"'),
+        ("\ud800a.txt", 'attachment; filename="a.txt"'),
+        ("  a.txt \t", 'attachment; filename="a.txt"'),
+        (".profile", 'attachment; filename=".profile"'),
+        ("\uff0e\uff0e", "attachment; filename=\"download\"; filename*=UTF-8''%EF%BC%8E%EF%BC%8E"),
+        ("\u2100.txt", "attachment; filename=\"a_c.txt\"; filename*=UTF-8''%E2%84%80.txt"),
+        *(
+            (empty, 'attachment; filename="download"')
+            for empty in ("", " ", ".", "..", "/", "a/", "\\", "\n")
+        ),
+    ],
+)
+def test_the_name_of_a_download(filename: str, value: str) -> None:
+    """A name in ASCII is sent as it is, any other in UTF-8 beside the nearest one in ASCII; a path is only a name."""
+    assert content_disposition(filename) == ("Content-Disposition", value)
+    assert content_disposition(filename, inline=True)[1] == value.replace("attachment", "inline", 1)
+    assert encode_headers([content_disposition(filename)])
+
+
+@pytest.mark.parametrize("letter", ["x", "\xe9", "\u6587", "\U0001f967", '"'])
+@pytest.mark.parametrize("suffix", ["", ".pdf", ".jpeg"])
+def test_a_download_has_no_endless_name(letter: str, suffix: str) -> None:
+    """It has at most what a file system holds, in whole characters, and keeps its suffix."""
+    value = content_disposition(letter * 10_000 + suffix)[1]
+    name = unquote(value.rpartition("filename*=UTF-8''")[2]) if "*=" in value else value.split('"')[1]
+    assert 250 <= len(name.encode()) <= 255
+    assert name.endswith(suffix)
+    assert len(value) < 1100
+
+
+@pytest.mark.parametrize("filename", [None, 5, b"a.txt", ["a"]])
+def test_a_name_is_text(filename: Any) -> None:
+    """What is no text is an error that says so."""
+    with pytest.raises(TypeError, match="a file name is a str, not"):
+        content_disposition(filename)

@@ -260,6 +260,22 @@ async def test_header_values(caplog: pytest.LogCaptureFixture) -> None:
     assert "the header X-Bad has control characters" in caplog.text
 
 
+@difference("Header fields that frame the message")
+async def test_framing_fields(caplog: pytest.LogCaptureFixture) -> None:
+    fields = [("Connection", "close"), ("Transfer-Encoding", "x"), ("Content-Length", "7"), ("X", "y")]
+    async with TestClient(Answers((200, "text", fields))) as client:
+        headers = (await client.get("/")).headers
+    assert (headers.get("connection"), headers.get("transfer-encoding")) == (None, None)
+    assert (headers["content-length"], headers["x"]) == ("4", "y")
+    assert "the header connection is left out" in caplog.text
+
+
+@difference("Spaces around a header value")
+async def test_spaces_around_a_value() -> None:
+    async with TestClient(Answers((200, "text", [("X-A", " value\t")]))) as client:
+        assert (await client.get("/")).headers["x-a"] == "value"
+
+
 @difference("NaN and infinities")
 async def test_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     nan = Answers({"a": float("nan")})
@@ -406,7 +422,7 @@ class Hook(HttpMiddleware):
         return self.answer
 
     async def after_request(self, request: Any, status_code: int, response_body: Any, headers: Any) -> None:
-        self.seen.append((self.name, status_code, response_body))
+        self.seen.append((self.name, status_code, response_body, list(headers)))
 
 
 @difference("The order of after hooks")
@@ -427,8 +443,18 @@ async def test_after_hooks_on_every_way_out() -> None:
     await get(app, "/")
     app.middlewares.append(Hook("two", seen, {"status_code": 418, "body": "stop"}))
     await get(app, "/")
-    assert [status for _, status, _ in seen] == [404, 500, 418]
+    assert [status for _, status, *_ in seen] == [404, 500, 418]
     assert {name for name, *_ in seen} == {"one"}
+
+
+@difference("The content type in an after hook")
+async def test_types_in_after_hooks() -> None:
+    for result, kind in (("text", "text/html; charset=utf-8"), ({}, "application/json")):
+        seen: list[Any] = []
+        app = Answers(result)
+        app.middlewares.append(Hook("one", seen))
+        await get(app, "/")
+        assert seen[0][3] == [("Content-Type", kind)]
 
 
 @difference("A stream in an after hook")
