@@ -62,8 +62,8 @@ TAKES: dict[Callable[..., Any], str] = {
     settings._cookie: "a name, or a dict of ``name``, ``path``, ``domain`` and ``samesite``",
     settings._function: "a function without arguments that returns ``str``",
     settings._optional_function: "a function of the id that returns it, or ``None``; ``None`` for no check",
-    settings._origins: "a list of origins, such as ``https://example.com``",
-    settings._names: "a list of host names, such as ``*.example.com``",
+    settings._origins: "a list of origins or patterns, such as ``https://*.example.com``",
+    settings._hosts: "a list of host names, such as ``*.example.com``",
 }
 
 

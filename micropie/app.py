@@ -77,8 +77,9 @@ class App:
     session_id_factory: Callable[[], str] = staticmethod(new_session_id)
     #: Returns the id if it may be looked up, else None; None lets all pass.
     session_id_validator: Callable[[str], str | None] | None = staticmethod(valid_session_id)
-    #: Origins that may open WebSockets besides the app's own, such as ``["https://example.com"]``;
-    #: ``["*"]`` for all.  Another one gets 403.
+    #: Origins that may open WebSockets besides the app's own, such as ``["https://example.com"]``, or patterns for
+    #: them, such as ``"https://*.example.com"`` or ``"chrome-extension://*"``; ``["*"]`` for all.  Another one gets
+    #: 403.
     allowed_origins: Collection[str] = ()
     #: Host names under which the app answers, such as ``["example.com", "*.example.com"]``; all if empty.
     #: Another one gets 400.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .bodies import Limits
 from .concurrency import Pool
+from .origins import parse_hosts
 from .routing import Routes
 from .settings import CHECKS, parse_origins, session_cookie
 
@@ -91,7 +92,7 @@ class Core:
         if name == "allowed_origins":
             self.allowed_origins = parse_origins(app.allowed_origins)
         elif name == "allowed_hosts":
-            self.allowed_hosts = frozenset(host.lower() for host in app.allowed_hosts)
+            self.allowed_hosts = parse_hosts(app.allowed_hosts)
         elif name == "session_cookie":
             self.session_cookie = session_cookie(app.session_cookie)
         elif name == "sync_workers":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple, TypedDict
 
 from .headers import SameSite, format_cookie
-from .origins import parse_origin
+from .origins import parse_hosts, parse_origin
 
 MIB: Final = 1024 * 1024
 
@@ -56,7 +56,7 @@ def session_cookie(value: str | Mapping[str, Any]) -> SessionCookie:
 
 def parse_origins(values: Collection[str]) -> frozenset[str]:
     """The setting ``allowed_origins`` in the form in which browsers send origins."""
-    return frozenset(value if value == "*" else parse_origin(value) for value in values)
+    return frozenset(map(parse_origin, values))
 
 
 def checked(name: str, value: Any) -> Any:
@@ -126,6 +126,11 @@ def _origins(name: str, value: Any) -> Any:
     return value
 
 
+def _hosts(name: str, value: Any) -> Any:
+    parse_hosts(_names(name, value))
+    return value
+
+
 def _cookie(name: str, value: Any) -> Any:
     fields = {"name": value} if isinstance(value, str) else value
     if not isinstance(fields, Mapping) or not all(
@@ -151,7 +156,7 @@ CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "session_id_factory": _function,
     "session_id_validator": _optional_function,
     "allowed_origins": _origins,
-    "allowed_hosts": _names,
+    "allowed_hosts": _hosts,
     "sync_workers": _count,
     "debug": _flag,
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from micropie import App, HttpMiddleware, WebSocket, WebSocketMiddleware
-from micropie.origins import is_loopback, parse_origin, same_host
+from micropie import App, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware
+from micropie.origins import check_origin, is_loopback, parse_origin, same_host
 from tests.driver import handshake, http
 
 
@@ -192,6 +193,52 @@ async def test_origins_do_not_matter_to_http() -> None:
         (["*"], "https://anything.example", True),
         (["*"], "null", True),
         (["*"], "not an origin", True),
+        # Both sides are brought into one form.
+        (["https://a.example"], "https://a.example:443", True),
+        (["https://a.example:443"], "https://A.example:443", True),
+        (["http://a.example"], "http://a.example:80", True),
+        (["https://a.example"], "https://a.example:80", False),
+        (["http://[2001:db8:0:0::1]"], "http://[2001:db8::1]", True),
+        (["http://[2001:db8::1]"], "http://[2001:DB8:0::1]:80", True),
+        (["https://a.example"], "https://a.example.", False),
+        (["https://a.example."], "https://a.example.", True),
+        (["https://xn--bcher-kva.example"], "https://XN--bcher-kva.example", True),
+        # Pages from no host.
+        (["null"], "null", True),
+        (["file://"], "null", False),
+        (["file://"], "file://", True),
+        (["file:///"], "file://", True),
+        (["null"], "file://", False),
+        (["null"], "https://a.example", False),
+        # Patterns.
+        (["chrome-extension://*"], "chrome-extension://gighmmpiobklfepjocnamgkkbiglidom", True),
+        (["moz-extension://*"], "moz-extension://8f0a5c6e-4e0f-4f8c-9d1b-1b2c3d4e5f60", True),
+        (["chrome-extension://*"], "moz-extension://abc", False),
+        (["chrome-extension://*"], "https://abc", False),
+        (["chrome-extension://*"], "null", False),
+        (["capacitor://localhost"], "capacitor://localhost", True),
+        (["https://*.a.example"], "https://b.a.example", True),
+        (["https://*.a.example"], "https://c.b.A.example:443", True),
+        (["https://*.a.example"], "https://a.example", False),
+        (["https://*.a.example"], "https://.a.example", False),
+        (["https://*.a.example"], "https://ba.example", False),
+        (["https://*.a.example"], "https://b.a.example.evil.example", False),
+        (["https://*.a.example"], "http://b.a.example", False),
+        (["https://*.a.example"], "https://b.a.example:8000", False),
+        (["https://*.a.example:8000"], "https://b.a.example:8000", True),
+        (["https://*.a.example"], "https://*.a.example", False),
+        (["https://*.a.example"], "https://evil.example#.a.example", False),
+        (["https://*.a.example"], "https://evil.example/.a.example", False),
+        (["https://*.a.example"], "https://evil.example\x01.a.example", False),
+        (["http://*.localhost:3000"], "http://tenant.localhost:3000", True),
+        (["http://localhost:*"], "http://localhost:5173", True),
+        (["http://localhost:*"], "http://localhost", True),
+        (["http://localhost:*"], "http://127.0.0.1:5173", False),
+        (["https://*"], "https://anything.example", True),
+        (["https://*"], "https://anything.example:8000", False),
+        (["https://*:*"], "https://anything.example:8000", True),
+        (["https://*"], "http://anything.example", False),
+        (["https://*"], "null", False),
     ],
 )
 async def test_other_origins_can_be_allowed(allowed: list[str], origin: str, accepted: bool) -> None:
@@ -205,8 +252,23 @@ async def test_other_origins_can_be_allowed(allowed: list[str], origin: str, acc
         "a.example",
         "https://a.example/path",
         "https://*.example",
-        "null",
+        "https://*example.com",
+        "https://a.*.example.com",
+        "https://*.*.example.com",
+        "https://**",
+        "*://example.com",
+        "*.example.com",
+        "https://*.com",
         "",
+        "https://a.example:",
+        "https://a.example:0443",
+        "https://a.example:port",
+        "https://user@a.example",
+        "https://a.example, https://b.example",
+        " https://a.example",
+        "http://[:::1]",
+        "file",
+        "https://a.example/*",
         "https://",
         "https://a b",
         "https://bücher.example",
@@ -217,10 +279,112 @@ def test_a_setting_that_no_browser_sends_is_an_error(value: str) -> None:
         parse_origin(value)
 
 
+REFUSED = [
+    "null",
+    "file://",
+    "https://evil.example",
+    "HTTP://Evil.example:8000",
+    "https://evil.example.",
+    "https://evil.example:443",
+    "chrome-extension://gighmmpiobklfepjocnamgkkbiglidom",
+    "moz-extension://8f0a5c6e-4e0f-4f8c-9d1b-1b2c3d4e5f60",
+    "capacitor://localhost",
+    "app://obsidian.md",
+    "http://[2001:DB8:0::1]:80",
+    "http://[:::]",
+    "https://evil.example/",
+    "https://*.example.com",
+    "content://",
+    "https://",
+    "://",
+    "evil.example",
+    "",
+    "https://b\xfccher.example",
+]
+
+
+@pytest.mark.parametrize("origin", REFUSED)
+async def test_the_logs_advice_can_be_followed(origin: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What the log says to add to allowed_origins lets the page in, literally and as a pattern."""
+    headers = [("Origin", origin)]
+    assert (await handshake(Site(), headers=headers)).refusal == 403
+    (line,) = (record.getMessage() for record in caplog.records)
+    advised = re.findall(r"'([a-z0-9.+-]+://\*|null)'", line.partition(";")[2])
+    if " add it" in line:
+        advised.append(origin)
+    else:
+        assert advised or "no browser sends such an origin" in line
+    for value in advised:
+        assert (await handshake(Site(allowed_origins=[value]), headers=headers)).accepted
+
+
+@pytest.mark.parametrize(
+    ("origin", "forwarded"),
+    [
+        (b"https://" + b"a" * 32_000, [b"b.example"] * 16_000),
+        (b"https://" + b"a" * 32_000, [b"b.example," * 16_000]),
+        (b"https://" + b"a" * 500, [b"b.example"] * 16_000),
+        (b"https://a.example", [b"b.example," * 16_000]),
+        (b"https://a.example", [b"b" * 64_000]),
+    ],
+)
+async def test_what_is_compared_is_bounded(
+    origin: bytes, forwarded: list[bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long an Origin is and however many hosts a request names: a few of them are compared, and logged."""
+    compared: list[tuple[str, str]] = []
+
+    def noting(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return same_host(one, other)
+
+    monkeypatch.setattr("micropie.origins.same_host", noting)
+    scope = {
+        "headers": [(b"host", b"h.example"), (b"origin", origin)]
+        + [(b"x-forwarded-host", value) for value in forwarded]
+    }
+    with pytest.raises(HTTPError):
+        check_origin(scope, ())
+    assert len(compared) <= 20 * 20
+    assert all(len(one) <= 512 for one, _ in compared)
+    assert len(caplog.text) < 1500
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://example.com",
+        "example.com/",
+        "example.com:",
+        "example.com:port",
+        "a b",
+        "",
+        "::1",
+        "*.",
+        "*.*.example.com",
+        "a.*",
+        "user@example.com",
+        "b\xfccher.example",
+    ],
+)
+def test_a_host_that_no_request_names_is_an_error(value: str) -> None:
+    """With it the app would answer nobody."""
+    with pytest.raises(ValueError, match=r"a host looks like 'example\.com'"):
+        Site(allowed_hosts=[value])
+
+
 @pytest.mark.parametrize(
     ("allowed", "host", "served"),
     [
         ([], "anything", True),
+        (["example.com:443"], "example.com", True),  # a browser leaves it out
+        (["example.com:80"], "example.com", True),
+        (["example.com:443"], "example.com:443", True),
+        (["example.com:443"], "example.com:8443", False),
+        (["*.example.com:8000"], "a.example.com:8000", True),
+        (["*.example.com:8000"], "a.example.com", False),
+        (["[::1]:8000"], "[::1]:8000", True),
+        (["[::1]:8000"], "[::1]", False),
         (["example.com"], "example.com", True),
         (["Example.COM"], "example.com", True),
         (["example.com"], "EXAMPLE.com:8000", True),
