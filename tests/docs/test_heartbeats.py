@@ -34,6 +34,7 @@ SOCKETS: dict[str, tuple[str, dict[str, dict[str, str]]]] = {
 BLOCKS = {
     "reconnect-app": DOCS / "howto" / "websocket-reconnect.rst",
     "chat-finished": DOCS / "tutorial" / "chat.rst",
+    "sse-app": DOCS / "howto" / "server-sent-events.rst",
 }
 CONNECTING = [
     name
@@ -86,7 +87,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     ("app", "path", "forms"),
     [
         pytest.param(name, *SOCKETS[name], id=name)
-        for name in [*CONNECTING, *BLOCKS]
+        for name in [*CONNECTING, "reconnect-app", "chat-finished"]
     ],
     indirect=["app"],
 )  # fmt: skip
@@ -103,7 +104,31 @@ def test_the_server_says_something(app: Any, path: str, forms: dict[str, dict[st
         runner.run(listen())
 
 
-@pytest.mark.parametrize("page", [SHARED / "live.js", *BLOCKS.values()])
+@pytest.mark.parametrize("app", ["stream", "sse-app"], indirect=True)
+def test_a_stream_of_events_says_something(app: Any) -> None:
+    """It is something that the page sees: a comment is not."""
+
+    async def listen() -> None:
+        async with (
+            TestClient(app, patience=PROMISED + 1) as client,
+            client.stream("GET", "/events") as answer,
+        ):
+            lines = answer.aiter_lines()
+            beats = 0
+            while beats < 3:
+                if await anext(lines) == "event: alive":
+                    assert (await anext(lines)).startswith("data:")
+                    beats += 1
+
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        runner.run(listen())
+
+
+@pytest.mark.parametrize(
+    "page",
+    [SHARED / "live.js", EXAMPLES / "stream" / "index.html", *BLOCKS.values()],
+    ids=lambda page: page.stem,
+)
 def test_the_page_waits_longer_than_that(page: Path) -> None:
     """Ten seconds longer: a line may be slow."""
     text = page.read_text(encoding="utf-8")

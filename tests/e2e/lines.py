@@ -34,15 +34,16 @@ class Lines:
         self._frozen = False
         self.url = ""
 
-    def freeze(self, *, new: bool = False) -> None:
-        """Let all WebSockets go dead, for good; with ``new`` also every line that is opened before :meth:`heal`.
+    def freeze(self, *, requests: bool = False, new: bool = False) -> None:
+        """Let all WebSockets go dead, for good.
 
-        The lines of requests are closed, as the server does when nothing is asked for some seconds.
+        The lines of requests are closed, as the server does when nothing is asked for some seconds; with ``requests``
+        they go dead, too. With ``new`` so does every line that is opened before :meth:`heal`.
         """
         self._frozen = new
         for line in self._lines:
-            line.dead = line.is_websocket
-        self._loop.call_soon_threadsafe(self._close, [line for line in self._lines if not line.is_websocket])
+            line.dead = requests or line.is_websocket
+        self._loop.call_soon_threadsafe(self._close, [line for line in self._lines if not line.dead])
 
     def heal(self) -> None:
         """Let new lines work again. The dead ones stay dead."""

@@ -164,6 +164,23 @@ def test_an_example_leaves_a_dead_line(
 
 
 @pytest.mark.usefixtures("npm_packages")
+@pytest.mark.parametrize(
+    "name", [name for name in CONNECTING if "before" in (EXAMPLES / name / "index.html").read_text("utf-8")]
+)
+def test_an_example_asks_nothing_on_a_dead_line(name: str, visit_in_our_time: Visit) -> None:
+    """A request could wait for ever on a line that the browser keeps for the next one."""
+    with behind_lines(EXAMPLES / name) as (_, between):
+        visitor = visit_in_our_time(between.url)
+        USES[name].come(visitor, "Alice")
+        between.freeze(requests=True)
+        visitor.page.evaluate("statuses.length = 0")
+        visitor.page.clock.fast_forward(SILENCE)
+        visitor.expect_status("Connecting …")
+        expect(visitor.page.get_by_role("status")).to_have_text("Connected")
+        assert len(visitor.sockets) == 2
+
+
+@pytest.mark.usefixtures("npm_packages")
 @pytest.mark.parametrize("name", CONNECTING)
 def test_an_example_hears_of_the_network(name: str, visit_in_our_time: Visit) -> None:
     """It says at once that the network is gone, and comes back at once with it."""
@@ -279,6 +296,68 @@ def test_the_reconnecting_page_leaves_a_dead_line(visit_in_our_time: Visit, tmp_
         page.context.set_offline(True)
         page.context.set_offline(False)
         expect(state).to_have_text("That was all.")
+
+
+@dataclass
+class Events:
+    """A page with server-sent events: its state line and what it says there, and its list."""
+
+    state: str
+    words: tuple[str, str, str]
+    list: str
+
+
+EVENTS = {
+    "stream": Events(
+        "#status",
+        ("Connected", "Connection lost. Trying again …", "Connection lost. The browser tries again …"),
+        "#events",
+    ),
+    "sse-app": Events("#state", ("connected", "connecting again", "connecting again"), "#news"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_a_page_with_events_leaves_a_dead_line(name: str, visit_in_our_time: Visit, tmp_path: Path) -> None:
+    """It gets what it has missed, and nothing twice."""
+    page_with, folder, command = (
+        EVENTS[name],
+        EXAMPLES / name,
+        "uvicorn app:app --timeout-graceful-shutdown 1",
+    )
+    if name == "sse-app":
+        run = find_run(DOCS / "howto" / "server-sent-events.rst", name)
+        run.write(tmp_path)
+        folder, command = tmp_path, run.command
+    connected, lost, again = page_with.words
+    with behind_lines(folder, command) as (server, between):
+
+        def tell(word: str) -> None:
+            if name == "sse-app":
+                httpx.post(f"{server.url}tell", data={"line": word})
+            else:
+                httpx.get(f"{server.url}story?pause=0")
+
+        visitor = visit_in_our_time(between.url)
+        page, state = visitor.page, visitor.page.locator(page_with.state)
+        shown = page.locator(f"{page_with.list} li")
+        expect(state).to_have_text(connected)
+        tell("one")
+        expect(shown).to_have_count(1 + (name == "stream"))
+        between.freeze(requests=True, new=True)
+        tell("two")
+        page.clock.fast_forward(SILENCE)
+        expect(state).to_have_text(lost)
+        between.heal()
+        page.clock.fast_forward(SILENCE)
+        expect(state).to_have_text(connected)
+        expect(shown).to_have_count(2 + 2 * (name == "stream"))
+        visitor.expect_error("net::ERR_INTERNET_DISCONNECTED")
+        page.context.set_offline(True)
+        expect(state).to_have_text(again)
+        page.context.set_offline(False)
+        expect(state).to_have_text(connected)
+        page.goto("about:blank")
 
 
 def test_the_chat_of_the_tutorial_leaves_a_dead_line(visit_in_our_time: Visit, tmp_path: Path) -> None:

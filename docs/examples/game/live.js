@@ -14,8 +14,8 @@ export function address(path) {
 /**
  * Keep a WebSocket open to `path`, or to what `path()` returns each time. The page may give functions that are called when it
  * `opened()`, `received(data)` a message, or `changed(state)` to "connecting", "open", "lost" or "closed". What has to happen
- * before each try is done by `before(signal)`: if it fails, so does the try; if it returns false, no connection is wanted. The
- * signal aborts what it fetches when the try is given up.
+ * before the first try, and before each after a failure, is done by `before(signal)`: if it fails, so does the try; if it returns
+ * false, no connection is wanted. The signal aborts what it fetches when the try is given up.
  *
  * The state stands in the element with the id "status". What has the attribute data-online is disabled without a connection.
  * Binary data is an ArrayBuffer.
@@ -63,11 +63,12 @@ export function connect(path, { before, opened, received, changed } = {}) {
   function heard() {
     later(SILENCE, () => {
       lost(`Connection lost (silent for ${SILENCE} s)`);
-      open();  // at once: it is the line that is dead, not the server
+      open({ known: true });  // at once: it is the line that is dead, not the server
     });
   }
 
-  async function open() {
+  /** Try to connect. If the server still knows us, nothing has to happen before: a request might take a line that is dead, too. */
+  async function open({ known = false } = {}) {
     leave();
     attempt = new AbortController();
     const { signal } = attempt;
@@ -77,7 +78,7 @@ export function connect(path, { before, opened, received, changed } = {}) {
     later(PATIENCE, () => lost(`No answer for ${PATIENCE} s`));
     let ready;
     try {
-      ready = await before?.(signal);
+      ready = known || await before?.(signal);
     } catch {
       if (!signal.aborted) lost("No connection");
       return;

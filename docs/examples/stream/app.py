@@ -50,13 +50,13 @@ class Stream(App):
             whole = told == len(words)
             self._note("A story was told to its end." if whole else f"A story ended after {told} words.")
 
-    async def events(self):
+    async def events(self, after: str = ""):
         headers = {
             "Content-Type": "text/event-stream",
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",  # nginx shall pass each event on at once
         }
-        return 200, self._events(self.request.headers.get("last-event-id", "")), headers
+        return 200, self._events(self.request.headers.get("last-event-id", after)), headers
 
     async def _events(self, last):
         self.tabs += 1
@@ -72,7 +72,7 @@ class Stream(App):
                     async with asyncio.timeout(15):
                         await changed.wait()
                 except TimeoutError:
-                    yield ": still here\n\n"  # so that no proxy takes the silence for the end
+                    yield "event: alive\ndata:\n\n"  # for the page, and so that no proxy takes the silence for the end
         finally:
             self.tabs -= 1
             self._note(f"A tab left; now {self.tabs}.")
