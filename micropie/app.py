@@ -23,6 +23,7 @@ from .sessions import (
 from .settings import CHECKS, MIB, Settings, checked
 from .templates import make_environment
 from .types import ASGIApp, Headers
+from .urls import url_for
 from .websockets import WebSocket
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ class App:
         """Let another ASGI app answer all HTTP requests and WebSockets below a prefix.
 
         This app's before hooks and its origin check come first.  The other app gets the full path, with
-        the prefix in ``root_path``; its startup and shutdown run with this app's.
+        the prefix in ``root_path``; its startup and shutdown run with this app's, and what its lifespan puts into its
+        state is seen by its own requests alone.
 
         Args:
             prefix: Such as ``"/admin"``; of several that fit a path the longest counts.
@@ -163,8 +165,32 @@ class App:
         if not callable(app) or isinstance(app, type):
             raise TypeError(f"mount() takes an ASGI app, such as an instance of App, not {app!r}")
         mounts = self._micropie.mounts
-        mounts.append(Mount(parse_prefix(prefix), app))
+        state = next((mount.state for mount in mounts if mount.app is app), {})
+        mounts.append(Mount(parse_prefix(prefix), app, state))
         mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
+
+    def url_for(self, handler: str | Callable[..., Any], /, *segments: Any, **values: Any) -> str:
+        """The path that leads to a handler from where this request's client is: with root path and prefix.
+
+        ::
+
+            self.url_for("pie", name="apple & plum", size=3)  # "/shop/pie/apple%20%26%20plum?size=3"
+
+        Values become path segments as long as the handler's parameters follow each other, and a query else.
+        For a link in a mail, make it absolute: ``urllib.parse.urljoin(self.request.url, self.url_for(...))``.
+
+        Args:
+            handler: A method's name, such as ``"greet"``, ``"index"`` or ``"ws_chat"``; or the method itself, also of
+                an app that is mounted here, or around this one.
+            *segments: Values for the first parameters, and for ``*args``.
+            **values: Values by the name of the parameter; a list for a repeated one, None for one to leave out.
+
+        Raises:
+            LookupError: If there is no such route, or no request that tells the root path.
+            TypeError: If the handler has no such parameter, or takes it from the session.
+            ValueError: If the handler would refuse a value.
+        """
+        return url_for(self, handler, segments, values)
 
     @lazy
     def env(self) -> Environment:

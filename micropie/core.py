@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from .bodies import Limits
 from .concurrency import Pool
+from .exceptions import HTTPError
+from .mounts import Mount, mount_of
 from .origins import parse_hosts
 from .routing import Routes
 from .settings import CHECKS, parse_origins, session_cookie
 
 if TYPE_CHECKING:
     from .app import App
-    from .mounts import Mount
+    from .requests import Request
     from .websockets import WebSocket
 
 logger = logging.getLogger("micropie")
@@ -39,6 +41,7 @@ class Core:
         limits: What a body may cost.
         allowed_origins: The setting, in the form in which browsers send origins.
         allowed_hosts: The setting, in lower case.
+        begun: Whether there was a lifespan, or else a request.
         session_cookie: How the session's cookie looks.
         http_routes: The HTTP handlers.
         websocket_routes: The WebSocket handlers.
@@ -50,6 +53,7 @@ class Core:
         "_warned",
         "allowed_hosts",
         "allowed_origins",
+        "begun",
         "http_routes",
         "limits",
         "mounts",
@@ -63,6 +67,7 @@ class Core:
         self._app = app
         self._root = root
         self._warned = False
+        self.begun = False
         self.mounts: list[Mount] = []
         self.open_websockets: set[WebSocket] = set()
         self.pool = Pool(root.sync_workers)
@@ -118,6 +123,36 @@ class Core:
         # A function that takes what the setting is called with is meant as it is, another one is a method.
         as_it_is = len(inspect.signature(value).parameters) == len(inspect.signature(default).parameters)
         return value if as_it_is else getattr(app, name)
+
+    # --- who answers -----------------------------------------------------------------------------------
+
+    def route_of(self, request: Request) -> str | None:
+        """The name of the handler, or the prefix of the mount, that a request leads to; None for none."""
+        if request._subapp is not None:
+            return "/" + request._subapp_mount_path.strip("/")
+        mount = mount_of(self.mounts, request.scope)
+        if mount is not None:
+            return mount.prefix
+        websocket = request.scope["type"] == "websocket"
+        routes = self.websocket_routes if websocket else self.http_routes
+        chosen = request._ws_route_handler if websocket else request._route_handler
+        segments = request._segments
+        try:
+            return routes.find(request, chosen).name
+        except (HTTPError, LookupError):
+            return None
+        finally:
+            request._segments = segments  # a hook may still choose another one
+
+    def begin(self) -> None:
+        """Note that there was a request; without a lifespan before it, what should have run at startup has not."""
+        self.begun = True
+        if self._app.startup_handlers or self._app.shutdown_handlers:
+            logger.warning(
+                "the startup and shutdown handlers of %s do not run: neither the server nor an app around it has sent "
+                "a lifespan; mount the other app in this one, or call them in the other's lifespan",
+                type(self._app).__name__,
+            )
 
     # --- session ids -----------------------------------------------------------------------------------
 

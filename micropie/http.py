@@ -16,7 +16,7 @@ from .failures import answer_to
 from .headers import clean_headers, encode_headers, sound_length
 from .hooks import after_hooks, before_hooks, look_before, on_headers
 from .lifespan import serve_lifespan
-from .mounts import find_mount
+from .mounts import find_mount, one_spelling
 from .origins import check_host
 from .requests import Request, enter_request, leave_request
 from .responses import (
@@ -109,6 +109,7 @@ def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
         or core.allowed_hosts
         or scope.get("root_path")
         or "session" in scope
+        or not core.begun
     ):
         return True
     for name, _ in scope["headers"]:  # noqa: SIM110  # any() would cost more than all the rest
@@ -126,6 +127,10 @@ async def _prepare(request: Request) -> Handler | Answer | None:
     app, scope = request._app, request.scope
     core = app._micropie
     chosen: str | None = None
+    if not core.begun:
+        core.begin()
+    if "root_path" in scope and scope["root_path"]:  # noqa: RUF019  # PERF: get() is a call
+        scope = request.scope = one_spelling(scope)
     fields = dict(scope["headers"])  # far cheaper than to look for one after the other
     if core.allowed_hosts:
         check_host(scope, core.allowed_hosts)

@@ -7,10 +7,11 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .types import ASGIApp, Message, Receive, Scope, Send
+from .types import Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from .app import App
+    from .mounts import Mount
 
 logger = logging.getLogger("micropie")
 
@@ -23,6 +24,7 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
     """
     if scope["type"] != "lifespan":
         raise ValueError(f"MicroPie handles http, websocket and lifespan, not {scope['type']!r}")
+    app._micropie.begun = True
     children: list[Child] = []
     try:
         await receive()
@@ -48,8 +50,8 @@ async def _start(app: App, scope: Scope, children: list[Child]) -> bool:
     try:
         for handler in app.startup_handlers:
             await _call(handler)
-        for child in {id(mount.app): mount.app for mount in app._micropie.mounts}.values():
-            children.append(Child(child, scope))
+        for mount in {id(mount.app): mount for mount in app._micropie.mounts}.values():
+            children.append(Child(mount, scope))
             await children[-1].start()
     except Exception:
         logger.exception("a startup handler failed")
@@ -78,9 +80,12 @@ async def _call(handler: Any) -> None:
 class Child:
     """The lifespan of a mounted app, in a task of its own.  An app that has none is left alone."""
 
-    def __init__(self, app: ASGIApp, scope: Scope) -> None:
-        self._app = app
-        self._scope = dict(scope)
+    def __init__(self, mount: Mount, scope: Scope) -> None:
+        self._app = mount.app
+        # A state of its own: two children that both put a "db" there must not get each other's.
+        mount.state.clear()
+        mount.state.update(scope.get("state") or {})
+        self._scope = {**scope, "state": mount.state}
         self._in: asyncio.Queue[Message] = asyncio.Queue()
         self._out: asyncio.Queue[str] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None

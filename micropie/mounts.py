@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
-from .requests import SESSION_KEY, Request
+from .requests import OUTER_KEY, SESSION_KEY, Request
 from .routing import is_below
 from .types import ASGIApp, Scope
 
 
 class Mount(NamedTuple):
-    """An app and the prefix below which it answers; no slash at the end."""
+    """An app and the prefix below which it answers; no slash at the end.
+
+    Attributes:
+        prefix: The prefix.
+        app: The app.
+        state: What the app's lifespan has put into its state, for its requests alone; one dict for each app.
+    """
 
     prefix: str
     app: ASGIApp
+    state: dict[str, Any]
 
 
 def parse_prefix(prefix: str) -> str:
@@ -27,6 +35,22 @@ def parse_prefix(prefix: str) -> str:
     return prefix.rstrip("/")
 
 
+def one_spelling(scope: Scope) -> Scope:
+    """A scope with a root path, in the one form that hooks, mounts and routes see.
+
+    The root path begins with a slash and ends with none, and the path begins with the root path, as ASGI says.
+    uvicorn does so.  # SERVER(hypercorn, granian, daphne): they leave the path as it was sent, so one address has two
+    spellings there, with the root path and without.
+    """
+    given, path, raw = scope["root_path"], scope["path"], scope.get("raw_path")
+    root = "/" + given.strip("/") if given.strip("/") else ""
+    if path.startswith("/") and not is_below(path, root):
+        path, raw = root + path, quote(root).encode() + raw if raw else raw
+    elif root == given:
+        return scope
+    return {**scope, "root_path": root, "path": path, "raw_path": raw}
+
+
 def find_mount(mounts: list[Mount], request: Request) -> tuple[ASGIApp, Scope] | None:
     """The app to which a request is passed on, and its scope; None if this app answers itself.
 
@@ -35,23 +59,32 @@ def find_mount(mounts: list[Mount], request: Request) -> tuple[ASGIApp, Scope] |
     """
     if request._subapp is not None:
         return request._subapp, _chosen_scope(request)
-    if not mounts:
+    mount = mount_of(mounts, request.scope)
+    if mount is None:
         return None
-    scope = request.scope
-    root = (scope.get("root_path") or "").rstrip("/")
-    path = scope["path"]
-    if not is_below(path, root):  # a server that leaves the root path out
-        path = root + path
+    scope = {
+        **request.scope,
+        "root_path": (request.scope.get("root_path") or "") + mount.prefix,
+        OUTER_KEY: request,
+    }
+    if mount.state:
+        scope["state"] = {**(scope.get("state") or {}), **mount.state}
+    return mount.app, scope
+
+
+def mount_of(mounts: list[Mount], scope: Scope) -> Mount | None:
+    """The mount to which a path belongs, the one with the longest prefix."""
+    root = scope.get("root_path") or ""
     for mount in mounts:
-        if is_below(path, root + mount.prefix):
-            return mount.app, {**scope, "path": path, "root_path": root + mount.prefix}
+        if is_below(scope["path"], root + mount.prefix):
+            return mount
     return None
 
 
 def _chosen_scope(request: Request) -> Scope:
     scope = request.scope
-    root = (scope.get("root_path") or "").rstrip("/") + "/" + request._subapp_mount_path.strip("/")
+    root = (scope.get("root_path") or "") + "/" + request._subapp_mount_path.strip("/")
     root = root.rstrip("/")
     path = root + "/" + request._subapp_path.lstrip("/")
     inherited = {"session": request.session, SESSION_KEY: request._session}
-    return {**scope, "path": path, "raw_path": None, "root_path": root, **inherited}
+    return {**scope, "path": path, "raw_path": None, "root_path": root, OUTER_KEY: request, **inherited}

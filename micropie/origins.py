@@ -143,6 +143,11 @@ def _own_hosts(scope: Scope) -> Iterator[str]:
             yield host.strip()
 
 
+def is_authority(text: str) -> bool:
+    """Whether a text is a host, perhaps with a port, as ``Host`` has it."""
+    return text.isascii() and _AUTHORITY(text.lower()) is not None
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host, as in a URL, is ``localhost`` or a loopback address."""
     if host == "localhost":

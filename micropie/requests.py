@@ -28,6 +28,9 @@ T = TypeVar("T")
 #: Where a scope holds the session of an outer MicroPie app, beside the plain dict that any app can use.
 SESSION_KEY = "micropie.session"
 
+#: Where a scope holds the request of an outer MicroPie app, which knows where this app is mounted.
+OUTER_KEY = "micropie.outer"
+
 #: The request that this task, or this thread of a sync handler, works on.
 current_request: ContextVar[Request] = ContextVar("current_request")
 
@@ -131,9 +134,36 @@ class Request:
 
     @lazy
     def path(self) -> str:
-        """The path, decoded, with the root path."""
+        """The path, decoded.  It begins with the root path, on servers that leave it out, too."""
         path: str = self.scope["path"]
         return path
+
+    @property
+    def url(self) -> str:
+        """The absolute URL, percent-encoded, such as ``"https://example.com/pie?size=3"``; a WebSocket has ``wss:``.
+
+        Scheme and host are what the server says of the connection, and what ``Host`` says.  Behind a proxy, the server
+        has to trust its headers.  ``Host`` is the client's choice unless ``allowed_hosts`` is set, so set it before
+        you send such a URL to somebody else.
+        """
+        from .urls import full_url  # which imports this module
+
+        return full_url(self.scope)
+
+    @property
+    def client(self) -> str | None:
+        """The address of the client, such as ``"192.0.2.1"``, as the server knows it; None over a Unix socket."""
+        client = self.scope.get("client")
+        return str(client[0]) if client and client[0] else None
+
+    @property
+    def route(self) -> str | None:
+        """Who is going to answer: the name of the handler's method, or the prefix of a mounted app; None for a 404.
+
+        One address may have several spellings, such as ``/admin`` and ``/admin/``.  All have one route, so it is what
+        a hook that guards some handlers should look at.
+        """
+        return self._app._micropie.route_of(self)
 
     @property
     def _shown_path(self) -> str:

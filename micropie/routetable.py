@@ -30,7 +30,7 @@ def route_table(app: App) -> str:
 
 def _rows(app: App, prefix: str) -> Iterator[tuple[str, ...]]:
     for routes, websocket in ((app._micropie.http_routes, False), (app._micropie.websocket_routes, True)):
-        for name, handler in sorted(routes._by_name.items(), key=lambda item: (item[0] != "index", item[0])):
+        for name, handler in sorted(routes.by_name.items(), key=lambda item: (item[0] != "index", item[0])):
             path = f"{prefix}/{'' if name == 'index' else name}"
             yield _method(handler, websocket), path, _arguments(handler, websocket), _about(handler)
     for mount in sorted(app._micropie.mounts, key=lambda mount: mount.prefix):

@@ -23,7 +23,7 @@ logger = logging.getLogger("micropie")
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: What a handler needs from its app, so that no route can have the name.
-RESERVED = frozenset(("env", "mount", "request", "websockets"))
+RESERVED = frozenset(("env", "mount", "request", "url_for", "websockets"))
 
 _METHODS = "_micropie_methods"
 
@@ -150,7 +150,8 @@ class Routes:
         self._app = app
         self._root = root
         self._websocket = websocket
-        self._by_name: dict[str, Handler] = {}
+        #: The handlers by the first segment of their paths.
+        self.by_name: dict[str, Handler] = {}
         #: The same by path: one look finds whom most requests are for, which bring no arguments in the path.
         self.by_path: dict[str, Handler] = {}
         self._chosen: dict[str, Handler] = {}
@@ -166,7 +167,7 @@ class Routes:
                 self._add(name.removeprefix("ws_"), Handler(name, function, websocket=websocket))
 
     def _add(self, name: str, handler: Handler) -> None:
-        self._by_name[name] = self.by_path["/" + name] = handler
+        self.by_name[name] = self.by_path["/" + name] = handler
         if name == "index":
             self.by_path["/"] = handler
         if handler.problem is not None:
@@ -194,7 +195,7 @@ class Routes:
         """The same for a path that :attr:`by_path` has not, below a root path if there is one."""
         segments = split_path(request.scope, root)
         name = segments.pop(0) if segments else "index"
-        handler = self._by_name.get(name)
+        handler = self.by_name.get(name)
         if chosen is not None:
             handler = self._chosen.get(chosen) or self._choose(chosen)
         elif handler is None:
@@ -205,7 +206,7 @@ class Routes:
 
     def _fallback(self, name: str) -> Handler:
         """``index`` gets all segments, if it takes any; but no private name and no WebSocket's leads to it."""
-        index = None if self._websocket else self._by_name.get("index")
+        index = None if self._websocket else self.by_name.get("index")
         if index is None or not index.plan.takes_segments or name.startswith(("_", "ws_")):
             raise HTTPError(404)
         return index

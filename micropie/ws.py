@@ -12,7 +12,7 @@ from .exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
 from .failures import error_page
 from .headers import clean_headers
 from .middleware import short_circuit
-from .mounts import find_mount
+from .mounts import find_mount, one_spelling
 from .origins import check_host, check_origin
 from .requests import enter_request, leave_request
 from .responses import header_list
@@ -103,6 +103,7 @@ def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
         or core.allowed_hosts
         or scope.get("root_path")
         or "session" in scope
+        or not core.begun
     ):
         return True
     host = origin = None
@@ -124,6 +125,10 @@ async def _prepare(ws: WebSocket) -> Handler | None:
         The handler whose turn it is; None if a hook has refused, or a mounted app has had its turn.
     """
     core, scope = ws._app._micropie, ws.scope
+    if not core.begun:
+        core.begin()
+    if "root_path" in scope and scope["root_path"]:  # noqa: RUF019  # PERF: get() is a call
+        scope = ws.scope = one_spelling(scope)
     if core.allowed_hosts:
         check_host(scope, core.allowed_hosts)
     check_origin(scope, core.allowed_origins)

@@ -94,7 +94,7 @@ async def test_what_an_app_overrides_is_still_no_route() -> None:
         assert (await http(Overrides(), f"/{name}")).status == 404
 
 
-@pytest.mark.parametrize("name", ["mount", "request", "websockets", "env"])
+@pytest.mark.parametrize("name", ["mount", "request", "url_for", "websockets", "env"])
 def test_a_route_cannot_have_a_name_that_the_app_needs(name: str) -> None:
     async def route(self: App) -> str:
         return ""

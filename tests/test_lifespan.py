@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from micropie import App
-from tests.driver import http, lifespan
+from micropie import App, WebSocket
+from tests.driver import handshake, http, lifespan
 
 SECRET = "the secret that no log of the server may lose"
 
@@ -221,3 +223,144 @@ async def test_a_child_that_is_not_started_is_not_stopped() -> None:
     async with lifespan(app) as answers:
         pass
     assert (answers, child.log) == (["startup failed"], [])
+
+
+# --- whose state is whose -------------------------------------------------------------------------------
+
+
+class Yields:
+    """An ASGI app whose lifespan puts a value into its state, and which answers with what it finds there."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        self.state: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.state = scope["state"]
+        if scope["type"] == "lifespan":
+            await receive()
+            scope["state"]["db"] = self.value
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": scope["state"]["db"]})
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": scope["state"]["db"].encode()})
+
+
+async def test_each_mounted_app_sees_its_own_state() -> None:
+    """Two that put something under one name do not get each other's, nor does the app around them."""
+
+    class Outer(App):
+        async def index(self) -> str:
+            return str(self.request.scope["state"].get("db"))
+
+    app, middle, twice = Outer(), App(), Yields("twice")
+    for prefix in ("/a", "/b"):
+        app.mount(prefix, Yields(prefix))
+    app.mount("/one", twice)
+    app.mount("/other", twice)
+    app.mount("/middle", middle)
+    middle.mount("/inner", Yields("inner"))
+    async with lifespan(app):
+        for path, value in {
+            "/a": "/a",
+            "/b": "/b",
+            "/one": "twice",
+            "/other": "twice",
+            "/middle/inner": "inner",
+            "/": "None",
+        }.items():
+            assert (await http(app, path, state={})).text == value
+        assert (await handshake(app, "/b", state={})).messages == ["/b"]
+        await http(app, "/a", state={"of": "the server"})
+        assert twice.state["db"] == "twice"
+
+
+async def test_a_mounted_app_sees_the_servers_state_too() -> None:
+    """What is one request's stays one request's: a change reaches no other."""
+    seen: list[Any] = []
+
+    class Notes(Yields):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                seen.append(dict(scope["state"]))
+                scope["state"]["more"] = 1
+            await super().__call__(scope, receive, send)
+
+    app = App()
+    app.mount("/a", Notes("a"))
+    async with lifespan(app):
+        for _ in range(2):
+            await http(app, "/a", state={"of": "the server"})
+    assert seen == [{"of": "the server", "db": "a"}] * 2
+
+
+# --- without one ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers", None])
+async def test_an_app_that_gets_no_lifespan_says_so(
+    kind: str, handlers: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with its first request, if there is something that does not run."""
+
+    class Pie(App):
+        async def index(self) -> str:
+            return "pie"
+
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+
+    app = Pie()
+    if handlers:
+        getattr(app, handlers).append(lambda: None)
+    for _ in range(2):
+        await (http(app) if kind == "http" else handshake(app))
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == (1 if handlers else 0)
+    assert all("the startup and shutdown handlers of Pie do not run" in line for line in lines)
+
+
+async def test_an_app_with_a_lifespan_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither does one that is mounted in it."""
+    log: list[str] = []
+    app = recording(log, "outer")
+    app.mount("/child", recording(log, "child"))
+    async with lifespan(app):
+        await http(app, "/")
+        await http(app, "/child/")
+    assert not any("do not run" in record.getMessage() for record in caplog.records)
+
+
+async def test_an_app_in_one_of_another_framework_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """FastAPI hands no lifespan on to what is mounted in it; the other way round it gets its own."""
+    fastapi = pytest.importorskip("fastapi")
+    log: list[str] = []
+    pie, outer = recording(log, "pie"), fastapi.FastAPI()
+    outer.mount("/pie", pie)
+    async with lifespan(outer):
+        await http(outer, "/pie/")
+    assert "the startup and shutdown handlers of App do not run" in caplog.text
+    assert log == []
+
+    @asynccontextmanager
+    async def started(app: Any) -> AsyncIterator[dict[str, str]]:
+        log.append("fastapi startup")
+        yield {"db": "fastapi"}
+        log.append("fastapi shutdown")
+
+    outer = recording(log, "pie")
+    outer.mount("/api", fastapi.FastAPI(lifespan=started))
+    async with lifespan(outer):
+        pass
+    assert [line for line in log if "sync" not in line] == [
+        "pie startup",
+        "fastapi startup",
+        "fastapi shutdown",
+        "pie shutdown",
+    ]

@@ -149,9 +149,9 @@ async def test_routes() -> None:
         assert (await get(Odd(), path))[0] == 404
 
 
-@difference("Routes called ``env``, ``mount``, ``request`` or ``websockets``")
+@difference("Routes called ``env``, ``mount``, ``request``, ``url_for`` or ``websockets``")
 async def test_reserved_names() -> None:
-    for name in ("env", "mount", "request", "websockets"):
+    for name in ("env", "mount", "request", "url_for", "websockets"):
         with pytest.raises(TypeError, match="an app uses this name itself"):
             type("Shop", (App,), {name: lambda _: "here"})()
 
@@ -698,6 +698,17 @@ async def test_attributes_with_the_name_of_a_setting() -> None:
         app.debug = "no"
     app.own = "no"
     assert (app.own, app.debug) == ("no", True)
+
+
+@difference("Shutdown handlers after a startup that failed")
+async def test_shutdown_after_a_failed_startup() -> None:
+    app, ran = App(), []
+    app.startup_handlers += [lambda: ran.append("opened"), lambda: 1 / 0]
+    app.shutdown_handlers.append(lambda: ran.append("closed"))
+    with pytest.raises(Exception):  # noqa: B017, PT011  # whatever the test client makes of it
+        async with TestClient(app):
+            pass
+    assert ran == ["opened", "closed"]
 
 
 @difference("Where templates are looked for")
