@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from functools import partial
@@ -36,7 +37,10 @@ from .ws import serve_websocket
 
 if TYPE_CHECKING:
     from .app import App
+    from .concurrency import Watch
     from .core import Core
+    from .sessions import SessionView
+    from .uploads import MultipartForm
 
 logger = logging.getLogger("micropie")
 
@@ -82,8 +86,6 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
         except BaseException as error:
             result = await _failure(request, error)
         if type(result) is Answer:
-            if request._entered:
-                result = await after_hooks(request, result)
             await _send_answer(request, result)
         elif result is not None:
             await send({"type": "http.response.start", "status": 200, "headers": result[0]})
@@ -177,10 +179,16 @@ async def _close(request: Request) -> None:
         if stream is not None:
             await _close_stream(request, stream)
     finally:
-        if stream is not None and stream.watch is not None:
-            await uninterrupted(stream.watch.close())
-        if form is not None:
-            await uninterrupted(form.close())
+        watch = None if stream is None else stream.watch
+        if form is not None or watch is not None:
+            await uninterrupted(_let_go(form, watch))
+
+
+async def _let_go(form: MultipartForm | None, watch: Watch | None) -> None:
+    if form is not None:
+        await form.close()
+    if watch is not None:
+        await watch.close()
 
 
 async def _close_stream(request: Request, stream: Stream) -> None:
@@ -288,6 +296,24 @@ async def _join(request: Request, start: Message) -> bool:
 
 
 async def _send_answer(request: Request, result: Answer) -> None:
+    stream = request._stream
+    start = _start(request, result)
+    result, body = await (start if stream is None or not stream.is_silent else stream.beside(start))
+    if body is None:
+        await _send_stream(request, result)
+    else:
+        body = b"" if request.scope["method"] == "HEAD" else body
+        await request._send({"type": "http.response.body", "body": body})
+
+
+async def _start(request: Request, result: Answer) -> tuple[Answer, bytes | None]:
+    """Run the after hooks, save the session and send the header fields.
+
+    Returns:
+        The answer, with what hooks have made of it, and its body; None for a stream.
+    """
+    if request._entered:
+        result = await after_hooks(request, result)
     try:
         headers, body = encode_answer(result)
         if request._marked:
@@ -301,10 +327,7 @@ async def _send_answer(request: Request, result: Answer) -> None:
         length = declared_length(headers)
         if length is not None:
             request._send = Measured(request._send, length)
-        await _send_stream(request, result)
-    else:
-        body = b"" if request.scope["method"] == "HEAD" else body
-        await request._send({"type": "http.response.body", "body": body})
+    return result, body
 
 
 async def _send_stream(request: Request, result: Answer) -> None:
@@ -330,23 +353,33 @@ async def _send_stream(request: Request, result: Answer) -> None:
             elif outer is inner and outer.watch is None:
                 request._stream = None  # nothing has waited, and it has come to its end
         if request._view is not None:
-            await request.save_session()
-            if request._view.unstorable:
-                logger.warning(
-                    "a session cannot begin in a stream, so that of %s is lost", request._shown_path
-                )
+            await _save_after(request, request._view)
     except BaseException as error:
         if not is_ordinary(error):
             raise
         logger.exception("error in the stream for %s", request._shown_path)
+        if outer.watch is not None and outer.watch.is_cancelled():
+            raise asyncio.CancelledError from None  # which the generator has turned into that error
         return
     finally:
         if outer is not inner:
-            try:
-                await _close_stream(request, outer)
-            finally:
-                if inner is None:
-                    request._stream = outer
-                else:
-                    inner.watch = outer.watch
+            await _close_outer(request, outer, inner)
+    if type(request._send) is Measured and outer.watch is not None and outer.watch.over:
+        return  # its client has left, so it need not have come to its length
     await request._send({"type": "http.response.body", "body": b""})
+
+
+async def _close_outer(request: Request, outer: Stream, inner: Stream | None) -> None:
+    try:
+        await _close_stream(request, outer)
+    finally:
+        if inner is None:
+            request._stream = outer
+        else:
+            inner.watch = outer.watch
+
+
+async def _save_after(request: Request, view: SessionView) -> None:
+    await view.save()
+    if view.unstorable:
+        logger.warning("a session cannot begin in a stream, so that of %s is lost", request._shown_path)

@@ -11,13 +11,15 @@ import contextvars
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .concurrency import LeftBehind, Outcome, Pool, Watch, go_on, put_aside, reveal, uninterrupted
 from .responses import Measured, encode_chunk
 
 if TYPE_CHECKING:
     from .requests import Request
+
+T = TypeVar("T")
 
 logger = logging.getLogger("micropie")
 
@@ -41,7 +43,7 @@ class Stream:
         request: The request that they answer.
     """
 
-    __slots__ = ("_first", "_request", "_source", "_step", "_waits_for", "watch")
+    __slots__ = ("_error", "_first", "_request", "_source", "_step", "_waits_for", "watch")
 
     def __init__(self, source: Any, request: Request) -> None:
         if type(source) is not AsyncGeneratorType:
@@ -52,8 +54,9 @@ class Stream:
             )
         self._source: Any = source
         self._request = request
-        # The first piece, if it has come; the step to it and what that waits for, if it has not.
+        # The first piece, if it has come, or the error in its place; the step to it and what that waits for, if not.
         self._first: Any = _NOTHING
+        self._error: BaseException | None = None
         self._step: Any = None
         self._waits_for: Any = None
         #: Who looks whether the client leaves; None as long as nothing has waited, so that nobody need look.
@@ -88,12 +91,7 @@ class Stream:
             while self._step is not None and not watch.over and not time_is_up.done():
                 waits_for = self._waits_for
                 try:
-                    if waits_for is None:
-                        await asyncio.sleep(0)
-                    else:
-                        await asyncio.wait(
-                            (waits_for, time_is_up, watch.event), return_when=asyncio.FIRST_COMPLETED
-                        )
+                    await _any_of(waits_for, time_is_up, watch.event)
                 except asyncio.CancelledError as error:
                     watch.interrupted = True
                     # As a Task does it: what is waited for is cancelled, and that tells the generator.
@@ -104,6 +102,31 @@ class Stream:
                         self._advance(self._step.send, None)
         finally:
             timer.cancel()
+
+    async def beside(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in this task while a generator goes on that is silent: it may hold a lock that both want."""
+        try:
+            waits_for = put_aside(coroutine.send(None))
+            while True:
+                try:
+                    await _any_of(waits_for, *(() if self._step is None else (self._waits_for,)))
+                except asyncio.CancelledError as error:
+                    if waits_for is None or not waits_for.cancel():
+                        waits_for = put_aside(coroutine.throw(error))
+                else:
+                    if self._step is not None and (self._waits_for is None or self._waits_for.done()):
+                        self._go_on()
+                    if waits_for is None or waits_for.done():
+                        waits_for = put_aside(coroutine.send(None))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _go_on(self) -> None:
+        try:
+            self._advance(self._step.send, None)
+        except BaseException as error:
+            self._error = error  # for who asks for the first piece
 
     def _advance(self, how: Callable[[Any], Any], value: Any) -> None:
         try:
@@ -170,7 +193,7 @@ class Stream:
                 piece = await self._throw(error)
             else:
                 break
-        if type(send) is Measured:
+        if type(send) is Measured and not self._is_cancelled():
             send.check(ended=True)
 
     async def _throw(self, error: asyncio.CancelledError) -> Any:
@@ -191,11 +214,13 @@ class Stream:
 
     async def _end_if_cancelled(self) -> None:
         """Close a generator that goes on after a cancellation which nobody has taken back."""
-        watch = self._watched()
-        watch.interrupted = False
-        if watch.is_cancelled(by_anybody=True):
+        self._watched().interrupted = False
+        if self._is_cancelled():
             await self.aclose()
             raise asyncio.CancelledError
+
+    def _is_cancelled(self) -> bool:
+        return self.watch is not None and self.watch.is_cancelled(by_anybody=True)
 
     def __aiter__(self) -> Stream:
         return self
@@ -204,6 +229,7 @@ class Stream:
         if self._step is not None:
             step, self._step = self._step, None
             return await go_on(step, self._waits_for)
+        self._raise_error()
         piece, self._first = self._first, _NOTHING
         if piece is _NOTHING:
             return await anext(self._source)
@@ -213,9 +239,20 @@ class Stream:
 
     async def aclose(self) -> None:
         """Run the generator's ``finally``, wherever it stands."""
-        if self._step is not None:
-            step, self._step = self._step, None
-            await self._watched().end(step, self._waits_for)
+        step, self._step = self._step, None
+        try:
+            if step is not None:
+                await self._watched().end(step, self._waits_for)
+        finally:
+            await self._close()
+        self._raise_error()
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    async def _close(self) -> None:
         close = getattr(self._source, "aclose", None)
         if close is not None:
             try:
@@ -229,6 +266,14 @@ class Stream:
         if self.watch is None:
             self.watch = Watch(_client_left(self._request))
         return self.watch
+
+
+async def _any_of(*awaited: Any) -> None:
+    """Wait for one of these futures; None stands for a turn of the loop."""
+    if None in awaited:
+        await asyncio.sleep(0)
+    else:
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _next(source: AsyncIterator[Any]) -> Any:

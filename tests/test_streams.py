@@ -7,7 +7,7 @@ import contextvars
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import anyio
@@ -109,6 +109,31 @@ async def test_a_client_that_reads_fast(kind: str) -> None:
     leave.set()
     await other
     assert turns >= 1_000 / 50
+
+
+@pytest.mark.parametrize("path", ["yields", "waits"])
+async def test_a_length_that_is_not_reached(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A stream that ends early because its client has left need not have the length that it names."""
+
+    class Site(App):
+        async def index(self, how: str) -> Any:
+            return 200, getattr(self, f"_{how}")(), {"Content-Length": "1000000"}
+
+        async def _yields(self) -> AsyncIterator[str]:
+            try:
+                while True:
+                    yield "x"
+            except asyncio.CancelledError:
+                pass
+
+        async def _waits(self) -> AsyncIterator[str]:
+            yield "x"
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    leave = asyncio.Event()
+    await http(Site(), f"/?how={path}", leave=leave, on_send=lambda _: leave.set(), waits=path == "waits")
+    assert caplog.records == []
 
 
 # --- a cancellation that is swallowed --------------------------------------------------------------------
@@ -383,6 +408,42 @@ async def test_many_wait_for_one_future(monkeypatch: pytest.MonkeyPatch) -> None
     app = Site()
     answers = await asyncio.gather(*(http(app, on_send=see, alone=False) for _ in range(3)))
     assert [answer.text for answer in answers] == ["news"] * 3
+
+
+class Takes(HttpMiddleware):
+    """Needs a lock that the generator may hold."""
+
+    async def after_request(self, request: Any, *arguments: Any) -> None:
+        async with request._app.lock:
+            pass
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_lock_that_the_answer_wants(
+    leaves: bool, fails: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A silent generator goes on while its answer begins, so it may hold what a hook or the session waits for."""
+    monkeypatch.setattr("micropie.streams.FIRST_CHANCE", 0.01, raising=False)
+
+    class Site(App):
+        lock = asyncio.Lock()
+
+        async def index(self) -> AsyncIterator[str]:
+            async with self.lock:
+                await asyncio.sleep(0.05)
+            if fails:
+                raise KeyError
+            yield "late"
+
+    app, leave = Site(), asyncio.Event()
+    app.middlewares.append(Takes())
+    if leaves:
+        leave.set()
+    answer = await http(app, leave=leave)
+    assert (answer.status, answer.text) == (200, "" if leaves or fails else "late")
+    assert answer.complete is (leaves or not fails)
+    assert ["KeyError" in caplog.text, len(caplog.records)] == [fails, fails]
 
 
 # --- the task and the context of a generator --------------------------------------------------------------

@@ -275,6 +275,34 @@ def _sleepers(server: Server, enough: Event) -> tuple[list[Any], list[int | str]
 
 SLEEPERS = {"50 sync handlers that sleep": Case(([], [200] * 50), lambda: _sleepers)}
 
+
+def _audience(target: str, reads: int, server: Server, enough: Event) -> list[Any]:
+    """Five clients of a stream, each of which reads so many bytes and then stops; in the end they leave."""
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(5)]
+        for sock in crowd:
+            sock.settimeout(PATIENCE)
+            sock.sendall(b"".join(get(target)))
+        seen = [status_of(sock) for sock in crowd]
+        for sock in crowd:
+            left = reads
+            while left > 0:
+                left -= len(sock.recv(64 * KIB))
+        enough.wait(PATIENCE if not reads else 0)
+    return [*seen, ask(server, get("all_closed"))]
+
+
+def _streams(target: str, reads: int = 0) -> Case:
+    return Case([200] * 6, lambda: partial(_audience, target, reads))
+
+
+STREAMS = {
+    "clients that read nothing of endless streams": _streams("film"),
+    "clients that read endless streams fast, and leave": _streams("film", 20 * MIB),
+    "clients of streams that swallow a cancellation": _streams("tail"),
+    "clients of streams that are silent": _streams("silent"),
+}
+
 CASES = {
     **FORMS,
     **MULTIPART_FORMS,
@@ -285,6 +313,7 @@ CASES = {
     **HEADERS,
     **WEBSOCKETS,
     **SLEEPERS,
+    **STREAMS,
 }
 
 #: What comes of five bytes with this ``Content-Length``, and perhaps another line, by the parser that uvicorn has.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import datetime as dt
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -260,6 +262,18 @@ REDIRECTS: dict[str, tuple[Any, ...]] = {
     "number": (7,),
 }
 
+#: What a generator may have around its yields.
+AROUND: dict[str, Callable[[], Any]] = {
+    "group": asyncio.TaskGroup,
+    "timeout": lambda: asyncio.timeout(1000),
+    "short timeout": lambda: asyncio.timeout(0.002),
+}
+#: How many pieces come in a row without waiting for anything.
+MANY = 100
+
+#: Set by each generator, and reset where it ends.
+inside: contextvars.ContextVar[bool] = contextvars.ContextVar("inside a stream", default=False)
+
 CHUNKS: dict[str, Any] = {
     "text": "hello",
     "bytes": b"\x00\xff",
@@ -375,7 +389,8 @@ def _step(source: Source, verb: str, verbs: tuple[str, ...], around: tuple[str, 
 
 def _stream_parts(source: Source, kind: str) -> tuple[tuple[Step, ...], ...]:
     """What a generator does, and what its ``finally`` does."""
-    inside = ("pause", "raise", "session", "save") if kind == "async" else ("raise", "session")
+    waiting = ("pause", "stubborn", "around", "session", "save")
+    inside = ("raise", "many", *(waiting if kind == "async" else ("session",)))
 
     def step() -> Step:
         verb = source.choose(("yield", "yield", "yield", "yield", *inside))
@@ -413,6 +428,8 @@ ENDS = ("return", "return", "stream", "stream", "redirect")
 NESTING = {"timeout": 1, "finally": 2, "group": 2}
 ARGUMENTS: dict[str, Callable[[Source], Any]] = {
     "pause": lambda source: source.integer(-3, 4),
+    "stubborn": lambda source: source.integer(0, 4),
+    "around": _table(AROUND),
     "look": _table(LOOKS),
     "file": lambda source: source.choose((1, 2, 99)),
     "raise": _table(ERRORS),
@@ -489,24 +506,51 @@ class HttpPlayer(Player):
 
     async def _stream(self, steps: tuple[Step, ...], cleanup: tuple[Step, ...]) -> AsyncIterator[Any]:
         self.trial.note("stream began")
+        token, task = inside.set(True), asyncio.current_task()
         try:
-            for step in steps:
-                if step.verb == "yield":
-                    self.trial.chunk(step.argument)
-                    yield CHUNKS[step.argument]
-                else:
-                    await self._stream_step(step)
+            async with AsyncExitStack() as stack:
+                for step in steps:
+                    if step.verb in ("yield", "many"):
+                        for chunk in self._chunks(step):
+                            yield chunk
+                    elif step.verb == "around":
+                        await stack.enter_async_context(AROUND[step.argument]())
+                    else:
+                        await self._stream_step(step)
+        except TimeoutError:
+            self.trial.note("stream failed")
+            raise
         finally:
             self.trial.note("stream closed")
+            self._check_place(token, task)
             await self.play(cleanup)
+
+    def _chunks(self, step: Step) -> Iterator[Any]:
+        if step.verb == "many":
+            yield from ["x"] * MANY
+        else:
+            self.trial.chunk(step.argument)
+            yield CHUNKS[step.argument]
+
+    def _check_place(self, token: contextvars.Token[bool], task: object) -> None:
+        if asyncio.current_task() is not task:
+            self.trial.problem("a generator was closed by another task")
+        try:
+            inside.reset(token)
+        except ValueError:
+            self.trial.problem("a generator was closed in another context")
+
+    async def do_stubborn(self, step: Step) -> None:
+        """Wait, and swallow a cancellation, as Python 3.11's ``wait_for`` can do."""
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(step.argument / 1000)
 
     def _sync_stream(self, steps: tuple[Step, ...], cleanup: tuple[Step, ...]) -> Iterator[Any]:
         self.trial.note("stream began")
         try:
             for step in steps:
-                if step.verb == "yield":
-                    self.trial.chunk(step.argument)
-                    yield CHUNKS[step.argument]
+                if step.verb in ("yield", "many"):
+                    yield from self._chunks(step)
                 else:
                     _at_once(self._stream_step(step))
         finally:

@@ -7,6 +7,8 @@ import ctypes
 import gc
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ class Target(App):
         self.echoes = asyncio.Semaphore(0)
         self.asleep = threading.Semaphore(0)
         self.alarm = threading.Event()
+        self.streams = 0
+        self.no_stream = asyncio.Event()
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept()
@@ -92,6 +96,45 @@ class Target(App):
 
     async def member(self, user: FromSession[str]) -> str:
         return user
+
+    # --- streams
+
+    async def film(self) -> AsyncIterator[bytes]:
+        """Neither wait nor end."""
+        with self._counted():
+            while True:
+                yield bytes(10_000)
+
+    async def tail(self) -> AsyncIterator[bytes]:
+        """Wait for ever, and swallow a cancellation."""
+        with self._counted():
+            yield b"begun"
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await asyncio.Event().wait()
+
+    async def silent(self) -> AsyncIterator[bytes]:
+        """Never have anything to say."""
+        with self._counted():
+            await asyncio.Event().wait()
+            yield b"never"
+
+    async def all_closed(self) -> str:
+        """Answer when no stream is open any more."""
+        await self.no_stream.wait()
+        return "all closed"
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.streams += 1
+        self.no_stream.clear()
+        try:
+            yield
+        finally:
+            self.streams -= 1
+            if not self.streams:
+                self.no_stream.set()
 
     # --- threads
 
