@@ -9,6 +9,7 @@ try:
     from .requests import Request, WebSocketRequest, current_request
     from .routing import methods
     from .sessions import SESSION_TIMEOUT, InMemorySessionBackend, SessionBackend
+    from .uploads import Upload
     from .websockets import WebSocket
 except Exception as error:  # "python -m micropie" takes a user's typing.py for Python's own
     from .shadowed import raise_the_cure
@@ -30,6 +31,7 @@ __all__ = [
     "MultipartFileError",
     "Request",
     "SessionBackend",
+    "Upload",
     "WebSocket",
     "WebSocketMiddleware",
     "WebSocketRequest",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeVar
 
 from .converters import MISFITS, TEXT, Convert, Repeated, conversion, unwrapped
 from .exceptions import HTTPError
+from .uploads import is_blank
 
 if TYPE_CHECKING:
     from .requests import Request
@@ -69,6 +70,7 @@ class Parameter:
         "as_sent",
         "convert",
         "default",
+        "file",
         "in_path",
         "kind",
         "many",
@@ -90,6 +92,8 @@ class Parameter:
         self.convert: Convert | None = None if found is None else found.convert
         #: Whether it takes every value of a repeated name.
         self.many = found is not None and found.repeated
+        #: Whether it can be a file.
+        self.file = found is not None and found.file and not self.session_only
         #: Whether a path segment can be its value.
         self.in_path = not self.session_only and (found is None or found.from_text)
         if star == "*" and not self.in_path:
@@ -118,6 +122,8 @@ class Parameter:
         Raises:
             HTTPError: 400 if it is nowhere or does not convert; 401 if only the session may have it.
         """
+        if self.file:
+            return self._find_file(request)
         if not self.session_only:
             query = request._query
             if query is None:
@@ -143,6 +149,24 @@ class Parameter:
         if self.session_only:
             raise HTTPError(401)
         raise HTTPError(400, f"the parameter {self.name!r} is missing")
+
+    def _find_file(self, request: Request) -> Any:
+        """A file comes from the body alone; text under its name converts to none."""
+        contents = request._contents
+        files = None if contents is None else contents.uploads(self.name)
+        if files is None:
+            sent = request.query_params.get(self.name) or (contents and contents.values(self.name))
+            if sent:
+                return self._converted(sent)
+        else:
+            chosen = [file for file in files if not is_blank(file)]
+            if chosen:
+                return self._converted(chosen)
+        if self.default is not Signed.empty:
+            return self.default
+        if files is None:
+            raise HTTPError(400, f"the parameter {self.name!r} is missing")
+        return self._converted([[]] if self.many else [""])  # an input that was left empty
 
     def _converted(self, values: list[Any]) -> Any:
         value = values[0]
@@ -212,7 +236,7 @@ class Plan:
         named = [p for p in self.positional if p.in_path][len(segments) :]
         named += [p for p in self.positional if not (p.in_path or p.session_only)]
         named += [p for p in self.keyword if not p.session_only]
-        names: set[str | None] = {p.name for p in named if p.name not in request.query_params}
+        names: set[str | None] = {p.name for p in named if p.file or p.name not in request.query_params}
         return names if names and self.extra is None and not any(p.many for p in named) else {None}
 
     def apply(self, function: Callable[..., Any], request: Request, arguments: list[Any]) -> Any:

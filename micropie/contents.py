@@ -152,8 +152,13 @@ class Contents:
             return values
         if isinstance(self.json, dict) and name in self.json:
             return [self.json[name]]
-        uploads = None if self.form is None else self.form.all_files.get(name)
-        return uploads or ([self.files[name]] if self.files and name in self.files else None)
+        return self.uploads(name)
+
+    def uploads(self, name: str) -> list[dict[str, Any]] | None:
+        """Every file that came under a name, inputs that were left empty too; None if there is none."""
+        if self.form is not None and name in self.form.all_files:
+            return self.form.all_files[name]
+        return [self.files[name]] if self.files and name in self.files else None
 
     def names(self) -> list[str]:
         """The names under which something came."""

@@ -15,6 +15,8 @@ from operator import is_
 from typing import Any, Literal, NamedTuple, NewType, TypeVar, Union
 from uuid import UUID
 
+from .uploads import Upload, as_upload
+
 #: Makes a value of what was sent, or raises one of :data:`MISFITS`.
 Convert = Callable[[Any], Any]
 
@@ -23,9 +25,9 @@ MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, 
 
 #: What an annotation can be, for whoever wrote another one.
 WRITE = (
-    "write str, int, float, bool, Decimal, UUID, date, datetime, time, timedelta, an Enum, Literal[...], list[...], "
-    "set[...], frozenset[...], tuple[...], dict[...], a union of these such as int | None, or Any for the value as it "
-    "was sent; a method that isn't a route begins with an underscore"
+    "write str, int, float, bool, Decimal, UUID, date, datetime, time, timedelta, Upload, an Enum, Literal[...], "
+    "list[...], set[...], frozenset[...], tuple[...], dict[...], a union of these such as int | None, or Any for the "
+    "value as it was sent; a method that isn't a route begins with an underscore"
 )
 
 
@@ -37,12 +39,14 @@ class Conversion(NamedTuple):
         convert: What makes it so.  A value that is right already comes back as the same object.
         from_text: Whether one text can be it, so that a path segment can.
         repeated: Whether it takes every value of a repeated name, as :class:`Repeated`.
+        file: Whether it, or an item of it, can be a file.
     """
 
     kind: str
     convert: Convert
     from_text: bool = True
     repeated: bool = False
+    file: bool = False
 
 
 class Repeated(list[Any]):
@@ -156,6 +160,7 @@ _SCALARS: dict[Any, Conversion] = {
     timedelta: Conversion("a duration in seconds, or one such as PT1H30M", _duration),
 }
 _DECIMAL = Conversion("a decimal number", _decimal)
+_SCALARS[Upload] = Conversion("a file", as_upload, from_text=False, file=True)
 
 
 def _scalar(annotation: Any) -> Conversion | None:
@@ -238,7 +243,8 @@ def _sequence(make: Callable[[list[Any]], Any], item: Conversion | None) -> Conv
         return value if type(value) is make and all(map(is_, items, value)) else make(items)
 
     kind = "a list" if item is None else f"a list (each {item.kind})"
-    return Conversion(kind, convert, from_text=False, repeated=True)
+    file = item is not None and item.file
+    return Conversion(kind, convert, from_text=False, repeated=True, file=file)
 
 
 def _fixed(members: list[Conversion | None]) -> Conversion:
@@ -251,7 +257,10 @@ def _fixed(members: list[Conversion | None]) -> Conversion:
         )
 
     kinds = ", ".join("anything" if member is None else member.kind for member in members)
-    return Conversion(f"a list of {len(members)} ({kinds})", convert, from_text=False, repeated=True)
+    file = any(member is not None and member.file for member in members)
+    return Conversion(
+        f"a list of {len(members)} ({kinds})", convert, from_text=False, repeated=True, file=file
+    )
 
 
 def _mapping(key: Conversion | None, item: Conversion | None) -> Conversion:
@@ -286,6 +295,7 @@ def _union(members: list[Conversion], *, or_none: bool) -> Conversion:
         convert,
         from_text=not members or any(member.from_text for member in members),
         repeated=any(member.repeated for member in members),
+        file=any(member.file for member in members),
     )
 
 

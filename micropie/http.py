@@ -228,7 +228,8 @@ async def _call(request: Request, handler: Handler) -> Any:
     """Call a handler that takes more than its arguments: a method, a thread, or a form that is still coming in."""
     handler.check(request)
     if request._form is not None:
-        await request._form.wait_for(handler.plan.wanted(request.path_params, request))
+        wanted = handler.plan.wanted(request.path_params, request) if handler.waits else (None,)
+        await request._form.wait_for(wanted)
     if handler.blocks:
         result = await request._app._micropie.pool.run(handler.plan.apply(partial, request, [handler.call]))
     else:

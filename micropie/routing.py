@@ -63,6 +63,7 @@ class Handler:
         problem: Why it cannot work, in words; None if it can.
         direct: Whether nothing has to be looked at before it is called and awaited: ``async``, for every method.
         simple: Whether moreover it takes no arguments.
+        waits: Whether it can wait for more of a form, so that it is called while that comes in.
     """
 
     __slots__ = (
@@ -75,18 +76,16 @@ class Handler:
         "plan",
         "problem",
         "simple",
+        "waits",
     )
 
     def __init__(self, name: str, call: Callable[..., Any], *, websocket: bool, exact: bool = True) -> None:
         inner = inspect.unwrap(call)
         self.name = name
         self.allowed: frozenset[str] | None = getattr(call, _METHODS, None)
+        self.waits = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
         # Calling a generator function runs nothing yet; its steps go to the threads one by one.
-        self.blocks = not (
-            inspect.iscoroutinefunction(inner)
-            or inspect.isasyncgenfunction(inner)
-            or inspect.isgeneratorfunction(inner)
-        )
+        self.blocks = not (self.waits or inspect.isgeneratorfunction(inner))
         self.may_return_none = signature_of(inner).return_annotation in (None, "None")
         self.problem = _problem(name, call) if websocket else None
         self.call = call if self.problem is None else _refusing(self.problem)

@@ -1,17 +1,25 @@
-"""Multipart forms: fields and files, while they come in; needs the extra ``forms``."""
+"""Multipart forms and their files, while they come in; reading one needs the extra ``forms``."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
+import os
+import secrets
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from .bodies import Body, Limits, check_limit, decode_text, parse_parameters
+from .concurrency import threads_exist
 from .exceptions import HTTPError, MultipartFileError
+
+__all__ = ["Upload"]
 
 logger = logging.getLogger("micropie")
 
@@ -84,11 +92,14 @@ class FileQueue(asyncio.Queue[bytes | None]):
         super().__init__()
         self._pieces: deque[bytes | bytearray] = deque()
         self._spool = spool
-        # Where in the spool the unread rest begins and ends, if it lies there.
-        self._start = self._end = 0
+        # Where in the spool the unread rest begins and ends, if it lies there; and where all of it began.
+        self._start = self._end = self._begin = 0
+        #: How many bytes have come in, and how many of them lie in the spool.
+        self.received = self._spooled = 0
         self._more, self._room = asyncio.Event(), asyncio.Event()
         self._error: Exception | None = None
-        self._finished = False
+        #: Whether no more of it comes in.
+        self.finished = False
 
     @property
     def maxsize(self) -> int:
@@ -101,7 +112,7 @@ class FileQueue(asyncio.Queue[bytes | None]):
 
     def empty(self) -> bool:
         """Whether a piece has to be waited for."""
-        return self._consumed() and not self._finished
+        return self._consumed() and not self.finished
 
     def full(self) -> bool:
         """Whether the socket is read no further."""
@@ -133,7 +144,7 @@ class FileQueue(asyncio.Queue[bytes | None]):
             found = self._spool.read(self._start, min(_PIECE, self._end - self._start))
             self._start += len(found)
             return found
-        if not self._finished:
+        if not self.finished:
             raise asyncio.QueueEmpty
         if self._error is not None:
             error, self._error = self._error, None
@@ -151,6 +162,7 @@ class FileQueue(asyncio.Queue[bytes | None]):
 
     def add(self, piece: bytes) -> None:
         """Put a piece in."""
+        self.received += len(piece)
         last = self._pieces[-1] if self._pieces else None
         if len(piece) >= _TINY:
             self._pieces.append(piece)
@@ -162,6 +174,7 @@ class FileQueue(asyncio.Queue[bytes | None]):
 
     def spool(self, piece: bytes) -> None:
         """Put a piece, and all that waits here, aside, without a bound."""
+        self.received += len(piece)
         while self._pieces:  # only of the file that comes in now, so that it lies together
             self._set_aside(bytes(self._pieces.popleft()))
         self._set_aside(piece)
@@ -169,27 +182,236 @@ class FileQueue(asyncio.Queue[bytes | None]):
 
     def _set_aside(self, piece: bytes) -> None:
         start = self._spool.write(piece)
+        if not self._spooled:
+            self._begin = start
         if self._start == self._end:
             self._start = start
         self._end = start + len(piece)
+        self._spooled += len(piece)
+
+    def view(self) -> io.BufferedReader | None:
+        """All of it as a file that can be read again and again; None unless it is whole and nobody has read of it.
+
+        Raises:
+            MultipartFileError: If the client cut the file short.
+        """
+        if self._error is not None:
+            raise MultipartFileError(self._error)
+        if not self.finished:
+            return None
+        while self._pieces:
+            self._set_aside(bytes(self._pieces.popleft()))
+        whole = self._spooled == self.received
+        return io.BufferedReader(_View(self._spool, self._begin, self.received)) if whole else None
 
     def finish(self, error: Exception | None = None) -> None:
         """End the file, in good order or not."""
-        if not self._finished:
-            self._finished, self._error = True, error
+        if not self.finished:
+            self.finished, self._error = True, error
             self._more.set()
 
     def abort(self) -> None:
         """Stop here: the handler has ended.  Whoever still reads gets an error."""
-        if not self._finished or not self._consumed():
+        if not self.finished or not self._consumed():
             self._error = self._error or HTTPError(400, "nobody reads the file any more")
             self._pieces.clear()
             self._start = self._end = 0
-            self._finished = True
+            self.finished = True
             self._more.set()
 
     def _consumed(self) -> bool:
         return not self._pieces and self._start == self._end
+
+
+class _View(io.RawIOBase):
+    """A part of a spool as a file."""
+
+    def __init__(self, spool: Spool, begin: int, size: int) -> None:
+        super().__init__()
+        self._spool = spool
+        self._begin = begin
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if position < 0:
+            raise ValueError(f"a position of {position} is before the beginning of the file")
+        self._position = position
+        return position
+
+    def readinto(self, buffer: Any) -> int:
+        size = max(0, min(len(buffer), self._size - self._position))
+        piece = self._spool.read(self._begin + self._position, size) if size else b""
+        buffer[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+
+class Upload:
+    """An uploaded file: ``async def photo(self, photo: Upload)``.
+
+    A parameter with this annotation takes a file of a multipart form, and nothing else: text under its name is
+    answered with 400.  A file input that the visitor left empty counts as missing.  So it is the parameter's default,
+    None for ``Upload | None``, and no item of a ``list[Upload]``, which takes all files of that name.
+
+    In an ``async`` handler the file is read while it comes in: by :meth:`read`, :meth:`save` or
+    ``async for piece in upload``.  A handler that reads slowly slows the client down.  A ``def`` handler runs once the
+    whole form is there: ``for piece in upload``, or :attr:`file`.
+
+    Attributes:
+        filename: What the client calls the file.  Never use it as a path.
+        content_type: The media type that the client gives it, with its parameters; ``application/octet-stream`` if it
+            gives none.
+    """
+
+    __slots__ = ("_content", "_failed", "_file", "_rest", "content_type", "filename")
+
+    def __init__(self, filename: str, content_type: str, content: FileQueue) -> None:
+        self.filename = filename
+        self.content_type = content_type
+        self._content = content
+        # What was received and not yet given out; why the file is not whole; and the file as a file.
+        self._rest = b""
+        self._failed: MultipartFileError | None = None
+        self._file: io.BufferedReader | None = None
+
+    def __repr__(self) -> str:
+        return f"<Upload {self.filename!r} {self.content_type}>"
+
+    async def read(self, n: int = -1) -> bytes:
+        """The next bytes, or all that are left.
+
+        One task reads at a time.  One that gives up, as by :func:`asyncio.timeout`, loses nothing.
+
+        Args:
+            n: How many; fewer come only at the end of the file, where there are none.  All if it is negative.
+
+        Raises:
+            MultipartFileError: If the client cut the file short, or it broke a limit.
+        """
+        found = io.BytesIO()
+        try:
+            while n < 0 or found.tell() < n:
+                piece = await self._next()
+                if piece is None:
+                    break
+                if n >= 0:
+                    fits = n - found.tell()
+                    piece, self._rest = piece[:fits], piece[fits:]
+                found.write(piece)
+        except BaseException:
+            self._rest = found.getvalue() + self._rest
+            raise
+        return found.getvalue()
+
+    async def save(self, path: str | os.PathLike[str]) -> int:
+        """Write what is left of the file to a path; the event loop does not wait for the disk.
+
+        The path gets the whole file or none: until it is whole it has another name, in the same folder.
+
+        Args:
+            path: Where to; what is there is replaced.  Choose it yourself, not by :attr:`filename`.
+
+        Returns:
+            How many bytes were written.
+
+        Raises:
+            MultipartFileError: If the client cut the file short, or it broke a limit.
+            OSError: If it cannot be written.
+        """
+        target = Path(path)
+        partial = target.with_name(f".{secrets.token_hex(8)}.part")
+        size = 0
+        try:
+            with partial.open("xb") as file:  # it does not block; what writes does
+                while (piece := await self._next()) is not None:
+                    size += (
+                        await asyncio.to_thread(file.write, piece) if threads_exist() else file.write(piece)
+                    )
+            partial.replace(target)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+        return size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (piece := await self._next()) is not None:
+            yield piece
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (piece := self._next_now()) is not None:
+            yield piece
+
+    @property
+    def file(self) -> io.BufferedReader:
+        """The whole file as a binary file that can be read and searched, as libraries want it.
+
+        It is there in ``def`` handlers, and in others after ``await request.read_form()``.  It goes with the request.
+
+        Raises:
+            RuntimeError: If the file is still coming in, or a part of it has been read already.
+            MultipartFileError: If the client cut the file short, or it broke a limit.
+        """
+        if self._file is None:
+            self._file = self._content.view()
+            if self._file is None:
+                raise self._misuse()
+        return self._file
+
+    async def _next(self) -> bytes | None:
+        if self._rest:
+            piece, self._rest = self._rest, b""
+            return piece
+        if self._failed is not None:
+            raise MultipartFileError(self._failed.cause)
+        try:
+            return await self._content.get()
+        except MultipartFileError as error:
+            self._failed = MultipartFileError(error.cause)
+            raise
+
+    def _next_now(self) -> bytes | None:
+        if not self._content.finished:
+            raise self._misuse()
+        step = self._next()  # waits for nothing
+        try:
+            step.send(None)
+        except StopIteration as end:
+            piece: bytes | None = end.value
+            return piece
+        raise self._misuse()
+
+    def _misuse(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self!r} is still coming in, or was read: in an async handler write 'await upload.read()' or "
+            "'async for piece in upload', or wait for all of it with 'await self.request.read_form()' before"
+        )
+
+
+def as_upload(value: Any) -> Upload:
+    """The file of a form as an :class:`Upload`.
+
+    Raises:
+        TypeError: For anything else.
+    """
+    content = value["content"] if isinstance(value, dict) and "content" in value else None
+    if not isinstance(content, FileQueue):  # JSON has dicts, too
+        raise TypeError
+    return Upload(value["filename"], value["content_type"], content)
+
+
+def is_blank(value: dict[str, Any]) -> bool:
+    """Whether a file input was left empty."""
+    content = value["content"]
+    return not value["filename"] and isinstance(content, FileQueue) and not content.received
 
 
 class MultipartForm:
@@ -223,6 +445,7 @@ class MultipartForm:
         # Name, charset and value of the field that comes in; or the file.
         self._field: tuple[str, str, bytearray] | None = None
         self._file: FileQueue | None = None
+        self._unnamed: tuple[str, dict[str, Any]] | None = None
         self._spool = Spool()
         self._queues: list[FileQueue] = []
         # What somebody waits for, where None is the end of the form; and whether files are put aside.
@@ -356,9 +579,10 @@ class MultipartForm:
             "content_type": segment.header("Content-Type", "").strip() or "application/octet-stream",
             "content": self._file,
         }
-        self.files.setdefault(name, upload)
-        self.all_files.setdefault(name, []).append(upload)
-        self._note(name)
+        if filename:
+            self._add_file(name, upload)
+        else:  # its end tells whether it is a file at all
+            self._unnamed = name, upload
 
     async def _add(self, piece: bytes) -> None:
         if self._field is not None:
@@ -366,12 +590,18 @@ class MultipartForm:
             value += piece
             check_limit(len(value), self._limits.field, "a form field has more bytes")
         elif self._file is not None:
-            while self._file.full() and not self._aside:
+            aside = self._unnamed is not None  # nobody can read it yet
+            while self._file.full() and not (self._aside or aside):
                 await self._file.room()
-            if self._aside:
+            if self._aside or aside:
                 self._file.spool(piece)
             else:
                 self._file.add(piece)
+
+    def _add_file(self, name: str, upload: dict[str, Any]) -> None:
+        self.files.setdefault(name, upload)
+        self.all_files.setdefault(name, []).append(upload)
+        self._note(name)
 
     def _end_part(self) -> None:
         if self._field is not None:
@@ -385,6 +615,9 @@ class MultipartForm:
         elif self._file is not None:
             file, self._file = self._file, None
             file.finish()
+            if self._unnamed is not None:
+                unnamed, self._unnamed = self._unnamed, None
+                self._add_file(*unnamed)
 
     def _note(self, name: str) -> None:
         self._wanted.discard(name)

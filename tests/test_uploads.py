@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tracemalloc
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, MultipartFileError
+from micropie import App, HTTPError, HttpMiddleware, MultipartFileError, Upload
 from micropie.uploads import FileQueue
-from tests.driver import HttpJudge, http, make_scope
+from tests.driver import Answer, HttpJudge, http, make_scope
 
 BOUNDARY = "frontier"
 TYPE = ("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
@@ -305,6 +307,354 @@ async def test_without_the_package_one_sentence_names_the_extra(
     answer = await http(Uploads(), "/both", "POST", headers=[TYPE], body=field("title", "x") + END)
     assert answer.status == 500
     assert "install micropie with the extra 'forms'" in caplog.text
+
+
+# --- Upload -----------------------------------------------------------------------------------------------
+
+
+class Annotated(App):
+    async def one(self, f: Upload) -> list[Any]:
+        return [repr(f), (await f.read()).decode(), (await f.read()).decode()]
+
+    async def maybe(self, f: Upload | None) -> Any:
+        return [f and (await f.read()).decode()]
+
+    async def default(self, f: Upload | None = None, note: str = "none") -> Any:
+        return [f and (await f.read()).decode(), note]
+
+    async def other(self, f: Upload | Literal["text"] = "text") -> Any:
+        return [(await f.read()).decode() if isinstance(f, Upload) else f]
+
+    async def many(self, f: list[Upload]) -> Any:
+        return [(await one.read()).decode() for one in f]
+
+    async def pair(self, f: tuple[Upload, Upload]) -> Any:
+        return [(await one.read()).decode() for one in f]
+
+    async def named(self, *, f: Upload) -> Any:
+        return [(await f.read()).decode()]
+
+    async def extra(self, **files: Upload) -> Any:
+        return {name: (await one.read()).decode() for name, one in files.items()}
+
+    def sync(self, f: Upload) -> Any:
+        return b"".join(f)
+
+    def sync_file(self, f: Upload, g: Upload | None = None) -> Any:
+        assert f.file.seekable()
+        assert f.file is f.file
+        last = f.file.seek(-1, 2)
+        return [
+            f.file.read().decode(),
+            last,
+            f.file.seek(0),
+            f.file.read().decode(),
+            g and g.file.read().decode(),
+        ]
+
+    def sync_steps(self, f: Upload) -> Any:
+        yield from f
+
+    def sync_list(self, f: list[Upload]) -> Any:
+        return [one.file.read().decode() for one in f]
+
+    async def before(self, f: Upload) -> Any:
+        await self.request.read_form()
+        return [f.file.read().decode(), b"".join(f).decode(), (await f.read()).decode()]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def one_file(content: bytes, filename: str = "f.txt") -> bytes:
+    return file("f", content, filename)
+
+
+EMPTY = one_file(b"", "")
+TEXT = field("f", "text")
+
+
+@pytest.mark.parametrize(
+    ("target", "parts", "found"),
+    [
+        ("/one", one_file(b"x"), ["<Upload 'f.txt' text/plain>", "x", ""]),
+        ("/one", one_file(b""), ["<Upload 'f.txt' text/plain>", "", ""]),
+        ("/one", one_file(b"x", ""), ["<Upload '' text/plain>", "x", ""]),
+        ("/one", one_file(b"first") + one_file(b"second"), ["<Upload 'f.txt' text/plain>", "first", ""]),
+        ("/one", EMPTY + one_file(b"second"), ["<Upload 'f.txt' text/plain>", "second", ""]),
+        ("/one", TEXT, 400),
+        ("/one", EMPTY, 400),
+        ("/one", b"", 400),
+        ("/one?f=text", b"", 400),
+        ("/one?f=text", one_file(b"x"), ["<Upload 'f.txt' text/plain>", "x", ""]),
+        ("/one/text", one_file(b"x"), 404),
+        ("/maybe", one_file(b"x"), ["x"]),
+        ("/maybe", EMPTY, [None]),
+        ("/maybe", TEXT, 400),
+        ("/maybe", b"", 400),
+        ("/default", one_file(b"x") + field("note", "n"), ["x", "n"]),
+        ("/default", EMPTY + field("note", "n"), [None, "n"]),
+        ("/default", b"", [None, "none"]),
+        ("/default", TEXT, 400),
+        ("/default?f=text", b"", 400),
+        ("/other", one_file(b"x"), ["x"]),
+        ("/other", TEXT, ["text"]),
+        ("/other", field("f", "other"), 400),
+        ("/other", EMPTY, ["text"]),
+        ("/many", one_file(b"x") + EMPTY + one_file(b"y"), ["x", "y"]),
+        ("/many", EMPTY, []),
+        ("/many", TEXT, 400),
+        ("/many", b"", 400),
+        ("/pair", one_file(b"x") + one_file(b"y"), ["x", "y"]),
+        ("/pair", one_file(b"x"), 400),
+        ("/named", one_file(b"x"), ["x"]),
+        ("/named", TEXT, 400),
+        ("/extra", one_file(b"x") + file("g", b"y"), {"f": "x", "g": "y"}),
+        ("/extra", TEXT, 400),
+        ("/sync", one_file(LARGE), LARGE),
+        ("/sync", TEXT, 400),
+        ("/sync_file", one_file(b"0123"), ["3", 3, 0, "0123", None]),
+        ("/sync_file", file("g", b"g") + one_file(b"0123") + field("a", "b"), ["3", 3, 0, "0123", "g"]),
+        ("/sync_steps", one_file(LARGE), LARGE),
+        ("/sync_list", one_file(b"x") + file("g", b"g") + one_file(b"y"), ["x", "y"]),
+        ("/before", one_file(LARGE) + field("a", "b"), [LARGE.decode()] * 2 + [""]),
+    ],
+)
+@pytest.mark.parametrize("size", [1000, 1_000_000], ids="pieces of {}".format)
+async def test_a_parameter_that_is_a_file(target: str, parts: bytes, found: Any, size: int) -> None:
+    """A file, or the default for an input that was left empty; text is no file."""
+    answer = await http(Annotated(), target, "POST", headers=[TYPE], body=pieces_of(parts + END, size))
+    got: Any = answer.status if answer.status != 200 else answer.body if found == LARGE else answer.json
+    assert got == found, answer.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b'{"f": "text"}'),
+        ("application/json", b'{"f": {"filename": "a", "content_type": "b", "content": "c"}}'),
+        ("application/json", b'{"f": null}'),
+        ("application/x-www-form-urlencoded", b"f=text"),
+        ("text/plain", b"f=text"),
+    ],
+)
+@pytest.mark.parametrize("target", ["/one", "/many", "/sync", "/extra"])
+async def test_no_other_body_brings_a_file(kind: str, body: bytes, target: str) -> None:
+    """Not even JSON that looks like one."""
+    answer = await http(Annotated(), target, "POST", headers=[("Content-Type", kind)], body=body)
+    assert answer.status == 400 or (target, kind, answer.text) == ("/extra", "text/plain", "{}")
+
+
+async def test_a_file_is_read_in_any_steps() -> None:
+    """read(n) gives so many bytes, and fewer only at the end; the ways to read can follow each other."""
+
+    class Steps(App):
+        async def index(self, f: Upload, n: int) -> list[int]:
+            sizes = [len(await f.read(n)), len(await f.read(0)), len(await f.read(n))]
+            async for piece in f:
+                sizes.append(len(piece))
+                break
+            sizes.append(len(await f.read()))
+            assert await f.read(n) == b""
+            assert [piece async for piece in f] == []
+            return [sizes[0], sizes[1], sizes[2], sum(sizes)]
+
+    for n in (1, 999, 100_000):
+        for size in (7, 5000, 1_000_000):
+            body = field("n", str(n)) + one_file(LARGE) + END
+            answer = await http(Steps(), "/", "POST", headers=[TYPE], body=pieces_of(body, size))
+            assert answer.json == [n, 0, n, len(LARGE)]
+
+
+async def test_who_gives_up_reading_loses_nothing() -> None:
+    """What had come in is there for the next who reads."""
+
+    class Impatient(App):
+        async def index(self, f: Upload) -> bytes:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await f.read()
+            go_on.set()
+            return await f.read()
+
+    go_on = asyncio.Event()
+
+    async def wait() -> dict[str, Any]:
+        await go_on.wait()
+        return {"type": "http.request", "body": b"tail\r\n" + END}
+
+    judge = await post(Impatient(), "/", [part(one_file(b"head ")[:-2]), wait])
+    assert b"".join(judge.chunks) == b"head tail"
+
+
+@pytest.mark.parametrize("read", ["read", "save", "pieces"])
+async def test_an_upload_that_the_client_cuts_short(read: str, tmp_path: Path) -> None:
+    """Whoever reads it hears of it, again and again, and no half of a file is left."""
+
+    async def pieces(f: Upload) -> list[bytes]:
+        return [piece async for piece in f]
+
+    ways: dict[str, Any] = {
+        "read": Upload.read,
+        "save": lambda f: f.save(tmp_path / "file"),
+        "pieces": pieces,
+    }
+
+    class Cut(App):
+        async def index(self, f: Upload) -> None:
+            for _ in range(2):
+                with pytest.raises(MultipartFileError) as caught:
+                    await ways[read](f)
+                assert caught.value.cause.status == 400
+            raise caught.value
+
+    async def leave() -> dict[str, Any]:
+        for _ in range(10):  # by then the handler reads
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    judge = await post(Cut(), "/", [part(one_file(LARGE)[:1000]), leave])
+    assert judge.status == 400
+    assert names_in(tmp_path) == []
+
+
+async def test_an_upload_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole or not at all; what was there is replaced, and a failure leaves it as it was."""
+
+    class Saves(App):
+        async def index(self, f: Upload, name: str) -> int:
+            return await f.save(tmp_path / name)
+
+    async def save(content: bytes, name: str) -> Answer:
+        body = field("name", name) + one_file(content) + END
+        return await http(Saves(), "/", "POST", headers=[TYPE], body=pieces_of(body, 50_000))
+
+    for content in (b"old", LARGE, b""):
+        assert (await save(content, "f")).text == str(len(content))
+        assert (names_in(tmp_path), (tmp_path / "f").read_bytes()) == (["f"], content)
+    assert (await save(b"new", "no/f")).status == 500
+    (tmp_path / "folder").mkdir()
+    assert (await save(b"new", "folder")).status == 500
+    assert names_in(tmp_path) == ["f", "folder"]
+    monkeypatch.setattr("micropie.uploads.threads_exist", lambda: False)
+    assert (await save(LARGE, "f")).text == str(len(LARGE))
+
+
+@pytest.mark.parametrize("target", ["/sync", "/sync_file", "/sync_list"])
+async def test_a_sync_handler_needs_no_thread(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where threads do not exist it runs in the event loop, and reads what is there."""
+    monkeypatch.setattr("micropie.concurrency.threads_exist", lambda: False)
+    answer = await http(
+        Annotated(), target, "POST", headers=[TYPE], body=[one_file(b"01")[:-2], b"23\r\n" + END]
+    )
+    assert "0123" in answer.text
+
+
+async def test_a_file_that_is_still_coming_in_cannot_be_read_at_once() -> None:
+    """In an async handler the ways of a def handler say what to write instead; a file that was read in part, too."""
+
+    class Misuse(App):
+        async def index(self, f: Upload) -> Any:
+            with pytest.raises(RuntimeError, match="is still coming in"):
+                next(iter(f))
+            with pytest.raises(RuntimeError, match="read_form"):
+                f.file.read()
+            go_on.set()
+            assert await f.read(1) == b"0"
+            await self.request.read_form()
+            with pytest.raises(RuntimeError, match="or was read"):
+                f.file.read()
+            return b"".join(f)
+
+    go_on = asyncio.Event()
+
+    async def wait() -> dict[str, Any]:
+        await go_on.wait()
+        return {"type": "http.request", "body": b"23\r\n" + END}
+
+    judge = await post(Misuse(), "/", [part(one_file(b"01")[:-2]), wait])
+    assert b"".join(judge.chunks) == b"123"
+
+
+async def test_a_file_goes_with_its_request() -> None:
+    """What is read later is an error, not a part of it."""
+
+    class Keeps(App):
+        def index(self, f: Upload) -> str:
+            self.kept = f, f.file
+            return "kept"
+
+    app = Keeps()
+    assert (await http(app, "/", "POST", headers=[TYPE], body=one_file(LARGE) + END)).text == "kept"
+    with pytest.raises(ValueError, match="its files are gone"):
+        app.kept[1].read()
+    with pytest.raises(MultipartFileError):
+        await app.kept[0].read()
+
+
+# --- what an upload costs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["/fields", "/both", "/everything"])
+async def test_many_files_take_one_descriptor(target: str) -> None:
+    """However many files a form brings before something that is waited for, there is one temporary file."""
+    before = len(names_in(Path("/proc/self/fd")))
+    seen = 0
+
+    async def leave() -> dict[str, Any]:
+        nonlocal seen
+        seen = len(names_in(Path("/proc/self/fd")))
+        return {"type": "http.disconnect"}
+
+    messages = [part(file(f"file{number}", LARGE)) for number in range(40)]
+    assert (await post(Uploads(max_body_size=None), target, [*messages, leave])).status == 400
+    assert seen - before <= 1
+    assert len(names_in(Path("/proc/self/fd"))) <= before
+
+
+@pytest.mark.parametrize("size", [1, 2, 600])
+async def test_a_file_in_tiny_pieces_takes_little_memory(size: int) -> None:
+    """Whether its handler reads it or waits for something behind it."""
+
+    class Reads(App):
+        async def index(self, f: Upload) -> str:
+            size = 0
+            async for piece in f:
+                size += len(piece)
+            return str(size)
+
+        async def later(self, f: Upload, note: str) -> str:
+            size = 0
+            async for piece in f:
+                size += len(piece)
+            return str(size)
+
+    total = size * 5_000
+    for target, end in (("/", END), ("/later", field("note", "n") + END)):
+        head, left = one_file(b"")[:-2], total // size
+
+        async def receive() -> dict[str, Any]:
+            nonlocal head, left
+            if head:
+                found, head = head, b""
+                return part(found)
+            left -= 1
+            return part(b"x" * size) if left >= 0 else {"type": "http.request", "body": b"\r\n" + end}  # noqa: B023
+
+        judge = HttpJudge()
+
+        async def send(message: Any) -> None:
+            judge.send(message)  # noqa: B023
+
+        tracemalloc.start()
+        try:
+            await Reads(max_body_size=None)(make_scope("http", target, [TYPE], method="POST"), receive, send)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert judge.chunks == [str(total).encode()]
+        assert peak < 2_000_000
 
 
 # --- names and text ---------------------------------------------------------------------------------------

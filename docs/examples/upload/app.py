@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 from weakref import WeakValueDictionary
 
-from micropie import App, FromSession, HTTPError, MultipartFileError, WebSocket, methods
+from micropie import App, FromSession, HTTPError, MultipartFileError, Upload, WebSocket, methods
 
 HERE = Path(__file__).parent
 
@@ -29,7 +29,7 @@ class Desk:
         self.changed = asyncio.Event()
 
 
-class Upload(App):
+class Uploads(App):
     max_body_size = 32 * 1024 * 1024
 
     def __init__(self, **settings):
@@ -50,16 +50,16 @@ class Upload(App):
         return {"limit": self.max_body_size}
 
     @methods("POST")
-    async def upload(self, key: str, file, uploader: FromSession[str]):
-        if not isinstance(file, dict) or not 1 <= len(key) <= 40:
-            raise HTTPError(400, "Send a file, and a key of at most 40 characters.")
+    async def upload(self, key: str, file: Upload, uploader: FromSession[str]):
+        if not 1 <= len(key) <= 40:
+            raise HTTPError(400, "Send a key of at most 40 characters.")
         desk = self._desk(uploader)
         digest, size = hashlib.sha256(), 0
         whole = int(self.request.headers.get("content-length", "0"))  # a little more than the file
-        desk.note(key, name=file["filename"][:200], size=size, of=whole, state="coming")
+        desk.note(key, name=file.filename[:200], size=size, of=whole, state="coming")
         try:
-            # The queue is short: if we were slow here, the browser would have to wait.
-            while (piece := await file["content"].get()) is not None:
+            # Few pieces wait for us: if we were slow here, the browser would have to wait.
+            async for piece in file:
                 digest.update(piece)
                 size += len(piece)
                 desk.note(key, size=size)
@@ -84,4 +84,4 @@ class Upload(App):
         return self.desks.setdefault(name, Desk())
 
 
-app = Upload()
+app = Uploads()

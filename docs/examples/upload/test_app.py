@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from micropie.testing import TestClient
 
-from app import Upload
+from app import Uploads
 
 pytestmark = pytest.mark.asyncio
 
@@ -15,7 +15,7 @@ PIE = b"apple" * 100_000
 
 @pytest_asyncio.fixture
 async def client():
-    async with TestClient(Upload()) as client:
+    async with TestClient(Uploads()) as client:
         yield client
 
 
@@ -37,7 +37,7 @@ async def test_an_upload_is_told_to_its_page(client):
 
 
 async def test_nobody_looks_at_another_desk():
-    upload = Upload()
+    upload = Uploads()
     async with TestClient(upload) as alice, TestClient(upload) as eve:
         await alice.post("/hello")
         async with alice.websocket("/progress"):
@@ -71,6 +71,6 @@ async def test_a_desk_is_forgotten_with_its_last_page(client):
     ],
 )
 async def test_what_is_refused(key, files, status):
-    async with TestClient(Upload(max_body_size=1000)) as client:
+    async with TestClient(Uploads(max_body_size=1000)) as client:
         await client.post("/hello")
         assert (await client.post(f"/upload?key={key}", files=files)).status_code == status
