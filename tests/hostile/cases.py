@@ -95,6 +95,9 @@ MULTIPART_FORMS = {
     "a field after 15 MiB of files": http(
         200, lambda: post("file_then_field", MULTIPART, file(bytes(5 * MIB)) * 3 + part(b"v") + END)
     ),
+    "50 files before the field that is wanted": http(
+        200, lambda: post("few_descriptors", MULTIPART, file(bytes(300 * KIB)) * 50 + part(b"v") + END)
+    ),
     "JSON as a multipart form": http(400, lambda: post("field", MULTIPART, b'{"name": 1}')),
 } | {
     f"a boundary: {name}": http(
@@ -161,6 +164,12 @@ def _media_types(server: Server, enough: Event) -> set[int | str]:
     return {ask(server, post("body", f"text/plain; {number:0{MIB}}", b"")) for number in range(100)}
 
 
+def _tiny(target: str, kind: str, body: bytes) -> list[bytes]:
+    """A body in chunks of a byte, many of which are sent at once."""
+    sent = b"".join(chunked(target, kind, in_bytes(body)))
+    return [sent[start : start + 64 * KIB] for start in range(0, len(sent), 64 * KIB)]
+
+
 SIZES = {
     "10 GiB are declared": http(413, lambda: posted("body", "a/b", (), 10 * 1024 * MIB)),
     "a form of 10 GiB is declared": http(413, lambda: posted("field", FORM, (), 10 * 1024 * MIB)),
@@ -171,6 +180,11 @@ SIZES = {
         413, lambda: chunked("upload", MULTIPART, [start_of(file(b"")), *ENDLESS[:300]])
     ),
     "100,000 chunks": http(200, lambda: chunked("body", "a/b", [b"ab"] * 100_000)),
+    "a million chunks of a byte": http(200, lambda: _tiny("body", "a/b", b"a" * MIB), memory=32 * MIB),
+    "a million pieces of a byte": http(200, lambda: _tiny("pieces", "a/b", b"a" * MIB), memory=32 * MIB),
+    "a file in chunks of a byte": http(
+        200, lambda: _tiny("upload", MULTIPART, file(bytes(500_000)) + END), memory=32 * MIB
+    ),
     "an upload that is never read": Case((200, True), lambda: _hoard, app="app:roomy", memory=32 * MIB),
     "media types of 1 MiB": Case({200}, lambda: _media_types, app="app:roomy", memory=32 * MIB),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -69,6 +70,16 @@ class Target(App):
 
     async def file_then_field(self, file: Any, name: str) -> str:
         return f"{name} {await self.upload(file)}"
+
+    async def few_descriptors(self, name: str) -> tuple[int, str]:
+        """Whether what came before the field is open in few files."""
+        return (200 if len(os.listdir("/proc/self/fd")) < 40 else 500), name  # noqa: PTH208  # numbers, no paths
+
+    async def pieces(self) -> str:
+        size = 0
+        async for piece in self.request.stream():
+            size += len(piece)
+        return f"{size}"
 
     async def hoard(self, file: Any) -> str:
         """Take an upload and never look into it."""
