@@ -278,7 +278,7 @@ def test_the_tests_that_stand_elsewhere_exist(test: str) -> None:
 # --- the public API -------------------------------------------------------------------------------------
 
 NAMES = """App, Request, WebSocketRequest, WebSocket, ConnectionClosed, HTTPError, MultipartFileError,
-HttpMiddleware, WebSocketMiddleware, SessionBackend, InMemorySessionBackend, FromSession, methods,
+HttpMiddleware, WebSocketMiddleware, SessionBackend, Upload, InMemorySessionBackend, FromSession, methods,
 content_disposition, current_request, SESSION_TIMEOUT"""
 
 
