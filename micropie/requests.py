@@ -60,6 +60,17 @@ class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
         return value
 
 
+class fresh(lazy[T]):  # noqa: N801
+    """An attribute that is computed each time that it is looked at, until it is set."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> fresh[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> fresh[T] | T:
+        return self if instance is None else self._compute(instance)
+
+
 MAX_QUERY_PARAMETERS = 1000
 
 
@@ -138,7 +149,7 @@ class Request:
         path: str = self.scope["path"]
         return path
 
-    @property
+    @lazy
     def url(self) -> str:
         """The absolute URL, percent-encoded, such as ``"https://example.com/pie?size=3"``; a WebSocket has ``wss:``.
 
@@ -150,13 +161,13 @@ class Request:
 
         return full_url(self.scope)
 
-    @property
+    @lazy
     def client(self) -> str | None:
         """The address of the client, such as ``"192.0.2.1"``, as the server knows it; None over a Unix socket."""
         client = self.scope.get("client")
         return str(client[0]) if client and client[0] else None
 
-    @property
+    @fresh
     def route(self) -> str | None:
         """Who is going to answer: the name of the handler's method, or the prefix of a mounted app; None for a 404.
 

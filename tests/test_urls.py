@@ -195,6 +195,22 @@ async def test_route(path: str, route: str | None) -> None:
     assert seen == [route]
 
 
+async def test_an_apps_own_attributes_of_a_request_may_have_these_names() -> None:
+    """A hook that keeps something of its own there has it, as it had before these names existed."""
+
+    class Keeps(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.url, request.client, request.route = "u", "c", "r"
+
+    class Site(App):
+        async def index(self) -> Any:
+            return [self.request.url, self.request.client, self.request.route]
+
+    app = Site()
+    app.middlewares.append(Keeps())
+    assert (await http(app)).json == ["u", "c", "r"]
+
+
 async def test_route_that_a_hook_has_chosen() -> None:
     """It counts from then on, and who has looked before changes nothing."""
 
