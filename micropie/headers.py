@@ -52,6 +52,9 @@ _HOST_PREFIXES = ("__host-http-", "__host-")
 _HTTP_PREFIXES = ("__host-http-", "__http-")
 
 
+_NO_PAIRS: Final = "header fields are a list of pairs (name, value), or a dict, not {!r}"
+
+
 def encode_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
     """Header fields as ASGI wants them; spaces and tabs around a value are no part of it (RFC 9110, section 5.5).
 
@@ -62,8 +65,14 @@ def encode_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
         ValueError: If a name is not a token (RFC 9110, section 5.1) or a value has control characters
             or characters outside latin-1, so that no input can add a field of its own.
     """
+    if not headers:
+        return []
     encoded: RawHeaders = []
-    for name, value in field_list(headers) if headers else ():
+    for pair in headers.items() if isinstance(headers, Mapping) else headers:
+        try:
+            name, value = pair
+        except (TypeError, ValueError):
+            raise TypeError(_NO_PAIRS.format(headers)) from None
         field = _encode_header(name, value)
         if field[0] not in HOP_BY_HOP:
             encoded.append(field)
@@ -83,9 +92,7 @@ def field_list(headers: Headers | Mapping[str, str]) -> list[tuple[str, str]]:
             (name, value) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)
         ]
     except (TypeError, ValueError):
-        raise TypeError(
-            f"header fields are a list of pairs (name, value), or a dict, not {headers!r}"
-        ) from None
+        raise TypeError(_NO_PAIRS.format(headers)) from None
 
 
 def _encode_header(name: str, value: str) -> tuple[bytes, bytes]:
