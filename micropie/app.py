@@ -144,8 +144,9 @@ class App:
 
     @property
     def websockets(self) -> frozenset[WebSocket]:
-        """The WebSockets that are open now, accepted and not closed, as a copy that is safe to loop over."""
-        return frozenset(ws for ws in self._micropie.open_websockets if not ws.closed)
+        """The WebSockets that are open now, accepted and not closed: a copy that any thread may loop over."""
+        # The copy of a set is made in one go, so that a thread can ask for it while sockets come and go.
+        return frozenset([ws for ws in self._micropie.open_websockets.copy() if not ws.closed])
 
     def mount(self, prefix: str, app: ASGIApp) -> None:
         """Let another ASGI app answer all HTTP requests and WebSockets below a prefix.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Hashable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ class Core:
     def __init__(self, app: App, root: type[App]) -> None:
         self._app = app
         self._root = root
-        self._warned = False
+        self._warned: set[Hashable] = set()
         self.begun = False
         self.mounts: list[Mount] = []
         self.open_websockets: set[WebSocket] = set()
@@ -174,10 +175,18 @@ class Core:
             raise RuntimeError("session_id_factory makes ids that session_id_validator does not let pass")
         return session_id
 
+    # --- warnings --------------------------------------------------------------------------------------
+
+    def is_first(self, warning: Hashable) -> bool:
+        """Whether this warning has not been given before; it counts as given now."""
+        if warning in self._warned:
+            return False
+        self._warned.add(warning)
+        return True
+
     def warn_of_plain_http(self, host: str) -> None:
         """Warn, once, that a session's cookie can be read on its way."""
-        if not self._warned:
-            self._warned = True
+        if self.is_first("plain HTTP"):
             logger.warning(
                 "a session cookie for %r went over plain HTTP: others can read it, and a browser drops one that "
                 "is Secure; use HTTPS, and have the server trust its proxy's headers",

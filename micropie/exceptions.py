@@ -25,7 +25,7 @@ class HTTPError(Exception):
     """Answer this request with an error status.
 
     Raised anywhere in a handler or hook.  Before a WebSocket is accepted it refuses the handshake
-    with the same status; afterwards it closes the socket with code 1008.
+    with the same status; afterwards it closes the socket with code 1008 and the detail as the reason.
 
     Args:
         status: The HTTP status code, 400 to 599.

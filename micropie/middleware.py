@@ -55,7 +55,11 @@ class HttpMiddleware:
 
 
 class WebSocketMiddleware:
-    """Hooks around every WebSocket handler of an app; put an instance into ``app.ws_middlewares``."""
+    """Hooks around every WebSocket handler of an app; put an instance into ``app.ws_middlewares``.
+
+    Both hooks of a socket run in one task and one context: what one of them enters, such as a context variable, a
+    tracing span or a task group, the other one can leave.
+    """
 
     async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
         """Called before the handler is looked up; the handshake is not answered yet.

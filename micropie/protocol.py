@@ -62,7 +62,16 @@ def fitting_reason(reason: str | None) -> str:
         return ""
     if not isinstance(reason, str):
         raise TypeError(f"a reason is a str, not {reason!r}")
-    encoded = reason.encode()
+    return _cut(reason, reason.encode())
+
+
+def reason_of(detail: object) -> str:
+    """The detail of an error as the reason of a close frame; what UTF-8 does not have is replaced."""
+    encoded = str(detail).encode(errors="replace")
+    return _cut(encoded.decode(), encoded)
+
+
+def _cut(reason: str, encoded: bytes) -> str:
     if len(encoded) <= _MAX_REASON:
         return reason
     logger.warning("a close frame holds %d bytes; the reason %r is cut", _MAX_REASON, reason)

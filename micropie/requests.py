@@ -181,6 +181,9 @@ class Request:
         """The path for the log, encoded: with a line break as it is, a client could write lines of its own there."""
         return quote(self.path, errors="replace")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.method} {self._shown_path}>"
+
     @property
     def body_params(self) -> dict[str, list[str]]:
         """The fields of a form: every value of each name."""

@@ -23,7 +23,7 @@ logger = logging.getLogger("micropie")
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: What a handler needs from its app, so that no route can have the name.
-RESERVED = frozenset(("env", "mount", "request", "url_for", "websockets"))
+RESERVED = frozenset(("close_websockets", "env", "from_thread", "mount", "request", "url_for", "websockets"))
 
 _METHODS = "_micropie_methods"
 
@@ -161,9 +161,11 @@ class Routes:
                     f"{type(app).__name__}.{name}: an app uses this name itself; call the route another"
                 )
         for name in sorted(names):
-            function = None if name.startswith("_") else self._function(name)
+            segment = name.removeprefix("ws_")
+            # ``ws__admin`` is private as ``_admin`` is; so is ``ws_``, which has no name to be reached by.
+            function = self._function(name) if segment and not segment.startswith("_") else None
             if function is not None and name.startswith("ws_") is websocket:
-                self._add(name.removeprefix("ws_"), Handler(name, function, websocket=websocket))
+                self._add(segment, Handler(name, function, websocket=websocket))
 
     def _add(self, name: str, handler: Handler) -> None:
         self.by_name[name] = self.by_path["/" + name] = handler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from .wire import CLOSED, CONNECTING, OPEN, Wire
 
 __all__ = ["WebSocket"]
 
+logger = logging.getLogger("micropie")
+
 
 class WebSocket(Wire):
     """One WebSocket connection, given to a ``ws_`` handler as its first argument.
@@ -33,6 +36,10 @@ class WebSocket(Wire):
     """
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        state = f"closed {self.close_code}" if self._state is CLOSED else self._state.name.lower()
+        return f"<WebSocket {self._shown_path} {state}>"
 
     @property
     def subprotocols(self) -> tuple[str, ...]:
@@ -78,6 +85,8 @@ class WebSocket(Wire):
             self._expect(CONNECTING)
         if subprotocol is not None:
             check_subprotocol(subprotocol, self.subprotocols)
+        elif "subprotocols" in self.scope and self.scope["subprotocols"]:  # noqa: RUF019  # PERF: no call
+            self._warn_of_no_subprotocol()
         fields = handshake_headers(headers) if headers else []
         limit = self._limit if max_message_size is None else checked_size(max_message_size)
         if self._marked or session_id is not None:
@@ -99,6 +108,19 @@ class WebSocket(Wire):
             raise
         except Exception as error:
             await self._failed_send(error)
+
+    def _warn_of_no_subprotocol(self) -> None:
+        """Warn, once for each route."""
+        route = self._shown_path.rstrip("/")
+        for _ in self.path_params:
+            route = route.rpartition("/")[0]
+        if self._app._micropie.is_first(("subprotocol", self._ws_route_handler or route)):
+            logger.warning(
+                "the client of %s offered the subprotocols %s, and accept() names none of them: browsers close such a "
+                "socket at once; use accept(subprotocol=...)",
+                self._shown_path,
+                ", ".join(map(repr, self.subprotocols)),
+            )
 
     async def reject(
         self, status: int = 403, body: Any = "", headers: Headers | Mapping[str, str] = ()

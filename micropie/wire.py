@@ -367,12 +367,12 @@ class Wire(WebSocketRequest):
             self._release_reader()
             await self._finish({"type": "websocket.close", "code": code, "reason": reason})
 
-    async def _end(self, code: int) -> None:
+    async def _end(self, code: int, reason: str = "") -> None:
         """The same when the handler has ended: nobody but the server can cancel that."""
         if self._state is OPEN:
-            self._over(code)
+            self._over(code, reason)
             self._release_reader()
-            await self._send_last(({"type": "websocket.close", "code": code, "reason": ""},))
+            await self._send_last(({"type": "websocket.close", "code": code, "reason": reason},))
         elif self._closing:  # a task that the handler left behind does
             self._ended = self._ended or asyncio.Event()
             await self._ended.wait()

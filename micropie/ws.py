@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from inspect import isawaitable
 from types import CoroutineType
@@ -14,6 +15,7 @@ from .headers import clean_headers
 from .middleware import short_circuit
 from .mounts import find_mount, one_spelling
 from .origins import check_host, check_origin
+from .protocol import reason_of
 from .requests import enter_request, leave_request
 from .responses import header_list
 from .routing import Handler
@@ -74,25 +76,29 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
 
 
 async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
-    """Run the after hooks, save the session and close; the first error says how, and none is lost."""
+    """Run the after hooks, save the session and close; the first error says how, and none is lost.
+
+    The hooks run here, in the task and the context of the hooks before the handler: what one of those has entered,
+    a context variable or a task group, its other half can leave.
+    """
     errors = [] if error is None else [error]
-    if error is not None and not is_ordinary(error):
-        await uninterrupted(_wind_up(ws, errors))
-        _log(ws, errors[1:])
+    if ws._entered:
+        errors += await _after_hooks(ws)
+    if ws._view is not None:
         try:
-            raise error
+            await uninterrupted(_save_session(ws, errors))
+        except asyncio.CancelledError as late:
+            errors.append(late)
+    fatal = next((one for one in errors if not is_ordinary(one)), None)
+    if fatal is not None:
+        errors.remove(fatal)
+        _log(ws, errors)
+        try:
+            raise fatal
         finally:
-            del error, errors  # its traceback holds this frame
-    if ws._entered or ws._view is not None:
-        await uninterrupted(_wind_up(ws, errors))
+            del error, errors, fatal  # its traceback holds this frame
     _log(ws, errors[1:])
     await _end(ws, errors[0] if errors else None)
-
-
-async def _wind_up(ws: WebSocket, errors: list[BaseException]) -> None:
-    """Run the after hooks and save the session, both of them, and collect what goes wrong."""
-    errors += await _after_hooks(ws)
-    errors += await _save_session(ws)
 
 
 def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
@@ -178,10 +184,10 @@ def _log(ws: WebSocket, errors: list[BaseException]) -> None:
         logger.error("error after the handler for %s", ws._shown_path, exc_info=error)
 
 
-async def _save_session(ws: WebSocket) -> list[BaseException]:
+async def _save_session(ws: WebSocket, errors: list[BaseException]) -> None:
     session = ws._view
     if session is None or session.scope is not ws.scope:
-        return []  # the app that chose this one saves it
+        return  # the app that chose this one saves it
     if session.unstorable:
         logger.warning(
             "the session for %s is not stored: one can begin only before accept(), with its cookie",
@@ -190,8 +196,7 @@ async def _save_session(ws: WebSocket) -> list[BaseException]:
     try:
         await ws.save_session()
     except Exception as error:
-        return [error]
-    return []
+        errors.append(error)
 
 
 # --- a mounted app ---------------------------------------------------------------------------------------
@@ -200,60 +205,107 @@ async def _save_session(ws: WebSocket) -> list[BaseException]:
 #: Where a mounted app has left the connection; empty before its answer to the handshake.
 _Stands: TypeAlias = Literal["", "open", "refusing", "over"]
 
+#: What it may send where, and where that leads.
+_STEPS: dict[tuple[str, str], _Stands] = {
+    ("", "websocket.accept"): "open",
+    ("", "websocket.close"): "over",
+    ("", "websocket.http.response.start"): "refusing",
+    ("refusing", "websocket.http.response.body"): "over",
+    ("open", "websocket.send"): "open",
+    ("open", "websocket.close"): "over",
+}
+
+
+_PLACES: dict[_Stands, str] = {
+    "": "as its answer to a handshake",
+    "refusing": "where the body of its refusal is due",
+    "open": "after it had accepted",
+}
+
 
 async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
     ws._expect(CONNECTING)  # a hook may have accepted
-    code = 1000
-    first: list[Message] = [{"type": "websocket.connect"}]
-    stands: _Stands = ""  # sends may overlap, and none leads back from the end
+    passage = Passage(ws)
+    failed = False
+    try:
+        await child(scope, passage.receive, passage.send)
+    except OSError:
+        logger.debug("the client of the app mounted for %s has left", ws._shown_path, exc_info=True)
+        passage.stands = "over"
+    except Exception:
+        if not passage.stands:
+            raise
+        failed = True
+        logger.exception("the app mounted for %s failed", ws._shown_path)
+    if passage.illegal is not None and not failed:  # the child has kept it to itself
+        if not passage.stands:
+            raise passage.illegal
+        failed = True
+        logger.error("the app mounted for %s failed", ws._shown_path, exc_info=passage.illegal)
+    await passage.complete(1011 if failed else 1000)
+    # A child that has not answered the handshake leaves that to _end().
+    ws._started = bool(passage.stands)
 
-    async def receive() -> Message:
-        nonlocal stands
-        message = first.pop() if first else await ws._receive()
+
+class Passage:
+    """The way of a mounted app's messages: nothing illegal reaches the server, and what was not sent does not count.
+
+    Attributes:
+        stands: Where the child has left the connection.
+        illegal: What it has sent against the rules, or against the server's; None for nothing.
+    """
+
+    def __init__(self, ws: WebSocket) -> None:
+        self._ws = ws
+        self._first: list[Message] = [{"type": "websocket.connect"}]
+        self.stands: _Stands = ""
+        self.illegal: Exception | None = None
+
+    async def receive(self) -> Message:
+        """The child's ``receive``."""
+        message = self._first.pop() if self._first else await self._ws._receive()
         if message["type"] == "websocket.disconnect":
-            stands = "over"
+            self.stands = "over"
         return message
 
-    async def send(message: Message) -> None:
-        nonlocal stands
+    async def send(self, message: Message) -> None:
+        """The child's ``send``."""
         if message.get("headers"):
             accepting = message["type"] == "websocket.accept"
             message = {**message, "headers": clean_headers(message["headers"], accepting=accepting)}
-        if not stands:
-            ws._expect(CONNECTING)
-            ws._over(1006)  # for hooks, since it is the child's from now on
-        if message["type"] == "websocket.http.response.start":
-            stands = "over"  # which it is should this fail
-            await ws._send(message)
-            stands = "refusing"
+        before = self.stands
+        if before == "over":  # it comes too late, which is the server's to judge
+            await self._ws._send(message)
             return
-        if message["type"] not in ("websocket.accept", "websocket.send"):
-            stands = "refusing" if message.get("more_body") else "over"
-        elif not stands:
-            stands = "open"
-        await ws._send(message)
-
-    try:
-        await child(scope, receive, send)
-    except OSError:
-        logger.debug("the client of the app mounted for %s has left", ws._shown_path, exc_info=True)
-        stands = "over"
-    except Exception:
-        if not stands:
+        if not before:
+            self._ws._expect(CONNECTING)
+        reached = _STEPS.get((before, message["type"]))
+        if reached is None:
+            self.illegal = RuntimeError(f"a mounted app sent {message['type']!r} {_PLACES[before]}")
+            raise self.illegal
+        if message.get("more_body"):
+            reached = "refusing"
+        # Noted at once, since sends may overlap, and taken back if the message has no effect.
+        self.stands = reached
+        try:
+            await self._ws._send(message)
+        except OSError:
+            self.stands = "over"
             raise
-        logger.exception("the app mounted for %s failed", ws._shown_path)
-        code = 1011
-    await _complete(ws, stands, code)
-    # A child that has not answered the handshake leaves that to _end().
-    ws._started = bool(stands)
+        except Exception as error:
+            self.illegal = error
+            if self.stands == reached:
+                self.stands = before
+            raise
+        if not before:
+            self._ws._over(1006)  # for hooks, since it is the child's from now on
 
-
-async def _complete(ws: WebSocket, stands: _Stands, code: int) -> None:
-    """End what a mounted app has begun and left."""
-    if stands == "open":
-        await ws._finish({"type": "websocket.close", "code": code, "reason": ""})
-    if stands == "refusing":
-        await ws._finish({"type": "websocket.http.response.body", "body": b""})
+    async def complete(self, code: int) -> None:
+        """End what the child has begun and left."""
+        if self.stands == "open":
+            await self._ws._finish({"type": "websocket.close", "code": code, "reason": ""})
+        if self.stands == "refusing":
+            await self._ws._finish({"type": "websocket.http.response.body", "body": b""})
 
 
 # --- the end ---------------------------------------------------------------------------------------------
@@ -268,7 +320,7 @@ async def _end(ws: WebSocket, error: BaseException | None) -> None:
     elif error is None:
         await _close(ws, 1000)
     elif isinstance(error, HTTPError):
-        await _fail(ws, error, 1008)
+        await _fail(ws, error, 1008, reason_of(error.detail) if ws.accepted else "")
     elif isinstance(error, InvalidJSON) and ws.accepted:
         await _close(ws, 1007)
     elif isinstance(error, ConnectionClosed) and (ws.accepted or ws.closed):
@@ -283,16 +335,16 @@ async def _end(ws: WebSocket, error: BaseException | None) -> None:
         await _fail(ws, HTTPError(500), 1011)
 
 
-async def _close(ws: WebSocket, code: int) -> None:
+async def _close(ws: WebSocket, code: int, reason: str = "") -> None:
     if ws.accepted or ws.closed:
-        await ws._end(code)
+        await ws._end(code, reason)
     else:
         await ws.close()
 
 
-async def _fail(ws: WebSocket, error: HTTPError, code: int) -> None:
+async def _fail(ws: WebSocket, error: HTTPError, code: int, reason: str = "") -> None:
     if ws.accepted or ws.closed:
-        await _close(ws, code)
+        await _close(ws, code, reason)
         return
     page = await error_page(ws._app, error)
     body = page.body if isinstance(page.body, (str, bytes)) else ""  # no handshake is refused with a stream

@@ -92,7 +92,7 @@ async def test_an_http_error_out_of_a_task_group_is_an_http_error() -> None:
     app = Groups(HTTPError(401, "log in"))
     assert (await http(app, "/page")).text == "401 Unauthorized: log in"
     assert (await handshake(app, "/early")).refusal == 401
-    assert (await handshake(app, "/late")).close == (1008, "")
+    assert (await handshake(app, "/late")).close == (1008, "log in")
 
 
 async def test_bad_json_out_of_a_task_group_is_bad_json() -> None:

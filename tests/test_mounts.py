@@ -522,6 +522,12 @@ async def test_no_hook_gets_between_a_child_and_its_client(
             "the app mounted for /a failed",
         ),
         (["receive", CLOSE, ValueError(SECRET)], 403, (4000, "child"), "the app mounted for /a failed"),
+        # What is illegal never reaches the server.
+        (["receive", TEXT], 500, None, "sent 'websocket.send' as its answer to a handshake"),
+        (["receive", {"type": "http.response.start"}], 500, None, "sent 'http.response.start' as its answer"),
+        (["receive", {"type": "nonsense"}, ACCEPT], 500, None, "sent 'nonsense'"),
+        (["receive", ACCEPT, ACCEPT], None, (1011, ""), "sent 'websocket.accept' after it had accepted"),
+        (["receive", ACCEPT, TEXT, {"type": "nonsense"}], None, (1011, ""), "sent 'nonsense'"),
     ],
 )
 async def test_how_a_childs_websocket_ends(
@@ -540,6 +546,45 @@ async def test_how_a_childs_websocket_ends(
     assert client.close == (close if extension or close else (1000, ""))
     assert log == ["before", "after"]
     assert (line in caplog.text) if line else caplog.records == []
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["raises", "keeps the error"])
+@pytest.mark.parametrize(
+    ("script", "refusal", "close"),
+    [
+        ([{**ACCEPT, "subprotocol": "never offered"}], 500, None),
+        ([{"type": "websocket.close", "code": 99}], 500, None),
+        ([TEXT, ACCEPT], 500, None),
+        ([ACCEPT, {"type": "websocket.send", "text": b"bytes"}], None, (1011, "")),
+        ([ACCEPT, {"type": "websocket.close", "code": 99}], None, (1011, "")),
+        ([ACCEPT, {"type": "websocket.http.response.start", "status": 200}], None, (1011, "")),
+    ],
+)
+async def test_what_a_server_refuses_of_a_child(
+    script: list[Any], refusal: int | None, close: Any, keeps: bool
+) -> None:
+    """A message that has no effect changes nothing: the client still gets our 500, or 1011."""
+
+    async def server(scope: Any, receive: Any, send: Any) -> None:
+        async def refuse(message: Any) -> None:
+            if message in script[-1:] and message is not ACCEPT:
+                raise ValueError(f"I do not take {message!r}")
+            await send(message)
+
+        await Parent(a=child)(scope, receive, refuse)
+
+    async def child(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        for message in script:
+            try:
+                await send(message)
+            except Exception:
+                if not keeps:
+                    raise
+                return
+
+    client = await handshake(server, "/a")
+    assert (client.refusal, client.close) == (refusal, close)
 
 
 async def test_a_child_whose_client_left_ends_in_good_order(caplog: pytest.LogCaptureFixture) -> None:

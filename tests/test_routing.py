@@ -449,3 +449,17 @@ async def test_a_websocket_middleware_has_only_the_hooks_that_it_needs() -> None
     app = Site()
     app.ws_middlewares.append(WebSocketMiddleware())
     assert (await handshake(app, "/")).messages == ["index"]
+
+
+@pytest.mark.parametrize("target", ["/_admin", "/", "//", "/ws__admin", "/ws_"])
+async def test_private_names_of_sockets(target: str) -> None:
+    """ws__admin is private as _admin is, and ws_ has no name by which it could be reached."""
+
+    class Site(App):
+        async def ws__admin(self, ws: WebSocket) -> None:
+            await ws.accept()
+
+        async def ws_(self, ws: WebSocket) -> None:
+            await ws.accept()
+
+    assert (await handshake(Site(), target)).refusal == 404

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import threading
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from micropie import App, ConnectionClosed, InMemorySessionBackend, WebSocket
-from tests.driver import Client, handshake, websocket
+from tests.driver import LIMIT, Client, handshake, http, websocket
 
 Job = Callable[[WebSocket], Coroutine[Any, Any, Any]]
 
@@ -651,3 +654,82 @@ async def test_what_is_no_coroutine_is_an_error_and_starts_nothing() -> None:
 
     jobs, _ = await with_jobs(run, leave=False)
     assert jobs.log == []
+
+
+# --- what a log shows of it -------------------------------------------------------------------------------
+
+
+async def test_its_repr() -> None:
+    """A log that shows a socket or a request shows its path, quoted, and its state in words."""
+    seen: list[str] = []
+
+    class Chat(App):
+        async def ws_chat(self, ws: WebSocket, room: str) -> None:
+            seen.append(repr(ws))
+            await ws.accept()
+            seen.append(repr(ws))
+            await ws.close(4000)
+            seen.append(repr(ws))
+
+        async def index(self, *names: str) -> str:
+            return repr(self.request)
+
+    await handshake(Chat(), "/chat/a\n\u2603")
+    path = "/chat/a%0A%E2%98%83"
+    assert seen == [f"<WebSocket {path} {state}>" for state in ("connecting", "open", "closed 4000")]
+    assert (await http(Chat(), "/a\nb")).text == "<Request GET /a%0Ab>"
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_no_subprotocol_is_warned_of(answered: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A socket without one of the offered subprotocols is closed by browsers: one warning for each route."""
+
+    class Chat(App):
+        async def ws_chat(self, ws: WebSocket, room: str) -> None:
+            await ws.accept("v1" if answered else None)
+
+        async def ws_news(self, ws: WebSocket) -> None:
+            await ws.accept("v1" if answered else None)
+
+    app = Chat()
+    for path in ("/chat/1", "/chat/2", "/news", "/chat/3", "/news/"):
+        await handshake(app, path, subprotocols=["v2", "v1"])
+        await handshake(app, path, subprotocols=["v1"] if answered else [])
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" offered")[0] for line in lines] == (
+        [] if answered else ["the client of /chat/1", "the client of /news"]
+    )
+    assert all("'v2', 'v1'" in line and "accept(subprotocol=...)" in line for line in lines)
+
+
+async def test_websockets_can_be_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """self.websockets is asked for in a sync handler while sockets come and go."""
+    closed: Callable[[WebSocket], bool] = inspect.getattr_static(WebSocket, "closed").fget
+
+    def slow_closed(ws: WebSocket) -> bool:  # sockets come and go while a thread looks at the first one
+        if threading.current_thread() is not threading.main_thread() and not looking.is_set():
+            looking.set()
+            changed.wait(LIMIT)
+        return closed(ws)
+
+    class Crowd(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            async for _ in ws:
+                pass
+
+        def count(self) -> str:
+            return str(len(self.websockets))
+
+    looking, changed = threading.Event(), threading.Event()
+    monkeypatch.setattr(WebSocket, "closed", property(slow_closed))
+    app = Crowd()
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await (await stack.enter_async_context(websocket(app, alone=False))).next()
+        asking = asyncio.create_task(http(app, "/count", alone=False))
+        await asyncio.to_thread(looking.wait, LIMIT)
+        for _ in range(2):
+            await (await stack.enter_async_context(websocket(app, alone=False))).next()
+        changed.set()
+        assert (await asking).text == "3"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from micropie import (
     WebSocketMiddleware,
     current_request,
 )
+from micropie.concurrency import this_task
 from tests.driver import Client, handshake, make_scope, websocket
 
 SECRET = "the secret that no client may see"
@@ -62,7 +64,7 @@ class Life(App):
 
     async def ws_unauthorized_later(self, ws: WebSocket) -> None:
         await ws.accept()
-        raise HTTPError(401, SECRET)
+        raise HTTPError(401, "log in first")
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept()
@@ -155,7 +157,7 @@ async def test_a_refused_handshake_is_an_http_answer(
         ("/returns", (1000, "")),
         ("/argument/7", (1000, "")),
         ("/raises_later", (1011, "")),
-        ("/unauthorized_later", (1008, "")),
+        ("/unauthorized_later", (1008, "log in first")),
         ("/foreign_departure", (1000, "")),
     ],
 )
@@ -546,3 +548,99 @@ async def test_the_open_sockets_of_an_app(app: Life) -> None:
         assert await one.text() == "a"
     assert not app.websockets
     assert not app._micropie.open_websockets
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        ("Slow down.", "Slow down."),
+        ("", ""),
+        ("\u2603" * 42, "\u2603" * 41),
+        ("\ud800 half a pair", "? half a pair"),
+        ({"retry": 5}, "{'retry': 5}"),
+    ],
+)
+async def test_a_detail_is_the_reason(detail: Any, reason: str) -> None:
+    """An HTTPError after accept() closes with 1008, and its detail is the reason, cut to 123 bytes of UTF-8."""
+
+    class Site(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            raise HTTPError(429, detail)
+
+    assert (await handshake(Site())).close == (1008, reason)
+
+
+class Spans(WebSocketMiddleware):
+    """Enters something before the handler and leaves it afterwards, as tracing libraries do."""
+
+    def __init__(self) -> None:
+        self.span = contextvars.ContextVar("span", default="none")
+        self.tasks: list[Any] = []
+        self.left: list[str] = []
+
+    async def before_websocket(self, request: Any) -> None:
+        self.token = self.span.set("the socket's")
+        self.tasks.append(asyncio.current_task())
+        self.group = await asyncio.TaskGroup().__aenter__()
+
+    async def after_websocket(self, request: Any) -> None:
+        self.tasks.append(asyncio.current_task())
+        self.left.append(self.span.get())
+        await self.group.__aexit__(None, None, None)
+        self.span.reset(self.token)
+
+
+@pytest.mark.parametrize("how", ["returns", "fails", "leaves", "refuses", "cancelled"])
+async def test_both_hooks_share_task_and_context(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What before_websocket enters, a context variable or a task group, after_websocket can leave."""
+
+    class Site(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            self.request.session["seen"] = True  # what is saved is saved in a task of its own
+            if how == "refuses":
+                raise HTTPError(403)
+            await ws.accept()
+            if how == "fails":
+                raise ValueError(SECRET)
+            if how == "cancelled":
+                this_task().cancel()
+            if how != "returns":
+                await ws.receive()
+
+    spans = Spans()
+    app = Site()
+    app.ws_middlewares.append(spans)
+    with suppress(asyncio.CancelledError):
+        async with websocket(app, leave=how == "leaves") as client:
+            pass
+    assert client.sent
+    assert spans.left == ["the socket's"]
+    assert spans.tasks[0] is spans.tasks[1]
+    assert "different Context" not in caplog.text
+    assert "TaskGroup" not in caplog.text
+
+
+async def test_a_task_group_of_the_hooks_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A task of the hooks' group that fails ends the handler, and is the error of the socket."""
+
+    class Watched(Spans):
+        async def before_websocket(self, request: Any) -> None:
+            await super().before_websocket(request)
+            self.group.create_task(self.fail(request))
+
+        async def fail(self, ws: Any) -> None:
+            await accepted.wait()
+            raise ValueError(SECRET)
+
+    class Site(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            accepted.set()
+            await asyncio.Event().wait()
+
+    accepted = asyncio.Event()
+    app = Site()
+    app.ws_middlewares.append(Watched())
+    assert (await handshake(app)).close == (1011, "")
+    assert SECRET in caplog.text
