@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from urllib.parse import quote
 
+from .concurrency import running_loop
 from .core import Core
 from .headers import field_list
 from .http import serve_http
 from .middleware import HttpMiddleware, WebSocketMiddleware
 from .mounts import Mount, parse_prefix
+from .protocol import check_code, fitting_reason
 from .requests import Request, current_request, lazy
 from .sessions import (
     SESSION_TIMEOUT,
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 __all__ = ["App"]
+
+T = TypeVar("T")
 
 
 class App:
@@ -65,6 +71,11 @@ class App:
     #: The largest WebSocket message in bytes, or None.  A larger one closes the socket with 1009.  It has
     #: come in whole by then: the server's own limit (``uvicorn --ws-max-size``) is what protects memory.
     max_message_size: int | None = MIB
+    #: Seconds that a WebSocket message may wait for room, or None.  A client that takes nothing for so long, because it
+    #: has stopped reading or its line is cut, counts as gone: whoever sends to it gets ConnectionClosed with 1006.
+    send_timeout: float | None = 30.0
+    #: Seconds that closing a WebSocket may take, if its client takes no close frame; then it counts as gone.
+    close_timeout: float = 3.0
     #: Seconds that a session lives after its last use.
     session_timeout: int = SESSION_TIMEOUT
     #: The name of the session's cookie, or a dict with any of ``name``, ``path`` (the root path unless
@@ -147,6 +158,65 @@ class App:
         """The WebSockets that are open now, accepted and not closed: a copy that any thread may loop over."""
         # The copy of a set is made in one go, so that a thread can ask for it while sockets come and go.
         return frozenset([ws for ws in self._micropie.open_websockets.copy() if not ws.closed])
+
+    async def close_websockets(
+        self, code: int = 1000, reason: str | None = None, where: Callable[[WebSocket], object] | None = None
+    ) -> int:
+        """Close the WebSockets that are open now, or some of them, all at once.
+
+        It takes no longer than to close one: each has ``close_timeout``, and nobody's answer is waited for.  Bring the
+        state that matters into order first, then close: a logout empties and saves the session before.
+
+        Args:
+            code: As for :meth:`WebSocket.close <micropie.WebSocket.close>`.
+            reason: As there.
+            where: Called with each WebSocket; those for which it returns something true are closed.  All if None.
+
+        Returns:
+            How many it has closed.
+
+        Raises:
+            ValueError: If the code must not be sent.
+            TypeError: If an argument has the wrong type.
+        """
+        check_code(code)
+        reason = fitting_reason(reason)
+        chosen = [ws for ws in self.websockets if where is None or where(ws)]
+        closing = [
+            handing_over for ws in chosen if (handing_over := ws._begin_close(code, reason)) is not None
+        ]
+        if closing:
+            await asyncio.wait(closing)
+        return len(closing)
+
+    def from_thread(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine in the app's event loop, from any other thread.
+
+        A WebSocket belongs to the loop that serves it.  So a sync handler, or a thread of your own, sends with
+        ``self.from_thread(ws.send_text("done")).result()``.
+
+        Args:
+            coroutine: Such as ``ws.send_text("done")``.
+
+        Returns:
+            A :class:`concurrent.futures.Future`.  Its ``result(timeout)`` waits, and gives what the coroutine returns
+            or raises; without it nothing waits.
+
+        Raises:
+            RuntimeError: In the loop's own thread, where the coroutine is to be awaited; or if the app is not served.
+            TypeError: If it is not a coroutine.
+        """
+        if not asyncio.iscoroutine(coroutine):
+            raise TypeError(f"from_thread() takes a coroutine, such as ws.send_text(text), not {coroutine!r}")
+        loop, problem = self._micropie.pool.loop, None
+        if loop is None or loop.is_closed():
+            problem = "no event loop serves this app: from_thread() works once the app is started"
+        elif running_loop() is loop:
+            problem = "this is the thread of the app's event loop: await the coroutine instead"
+        if loop is None or problem is not None:
+            coroutine.close()  # else Python warns that it was never awaited
+            raise RuntimeError(problem)
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     def mount(self, prefix: str, app: ASGIApp) -> None:
         """Let another ASGI app answer all HTTP requests and WebSockets below a prefix.

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import cache
@@ -29,18 +29,24 @@ def this_task() -> asyncio.Task[Any]:
     return task
 
 
-def task_that_awaits(awaited: object) -> asyncio.Task[Any] | None:
-    """The task that waits in a coroutine, wherever in its chain of awaits; None if it cannot be told.
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread; None if none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
-    It looks at all tasks of the loop, so it is for what happens rarely.
+
+def awaited_by_tasks() -> Iterator[tuple[asyncio.Task[Any], Any]]:
+    """Each task of the loop with each coroutine in its chain of awaits, outermost first.
+
+    It looks at all tasks, so it is for what happens rarely, and then for many at a time.
     """
     for task in asyncio.all_tasks():
-        step: object = task.get_coro()
-        while step is not None and step is not awaited:
+        step: Any = task.get_coro()
+        while step is not None:
+            yield task, step
             step = getattr(step, "cr_await", None)
-        if step is awaited:
-            return task
-    return None
 
 
 @types.coroutine
@@ -188,6 +194,32 @@ class _LastWord(BaseException):
     """Ends a coroutine that catches CancelledError and goes on."""
 
 
+@types.coroutine
+def handed_over(
+    sending: Coroutine[Any, Any, None], waits_for: Any, answered: Callable[[], object]
+) -> Generator[Any, Any, None]:
+    """Go on with a server's ``send`` that was begun, as :func:`resumed` does; a first cancellation ends it for sure.
+
+    It waits for room in a future.  Where it waits for a whole task, the message is on its way, and what is waited for
+    is the client's answer (uvicorn with ``--ws websockets``): then ``answered()`` is called.
+    """
+    try:
+        while True:
+            if isinstance(waits_for, asyncio.Task):
+                answered()
+            try:
+                value = yield waits_for
+            except BaseException as error:
+                waits_for = sending.throw(error)
+                with suppress(RuntimeError):
+                    sending.close()  # it has swallowed that, and would wait on
+                raise
+            else:
+                waits_for = sending.send(value)
+    except StopIteration:
+        return
+
+
 @asynccontextmanager
 async def leave_when(event: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """Leave the block the moment ``event()`` is over, as :func:`asyncio.timeout` does at its deadline.
@@ -263,6 +295,8 @@ class Pool:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._executor: ThreadPoolExecutor | None = None
+        #: The event loop that the app was last seen on.
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function in a thread, in the caller's context.
@@ -283,7 +317,7 @@ class Pool:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix=POOL_NAME)
         context = contextvars.copy_context() if context is None else context
-        loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, context.run, _call, function, arguments)
 
     def resize(self, workers: int) -> None:

@@ -19,6 +19,7 @@ from .mounts import Mount, mount_of
 from .origins import parse_hosts
 from .routing import Routes
 from .settings import CHECKS, parse_origins, session_cookie
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .app import App
@@ -45,6 +46,7 @@ class Core:
         begun: Whether there was a lifespan, or else a request.
         session_cookie: How the session's cookie looks.
         http_routes: The HTTP handlers.
+        watch: Who looks after the open WebSockets.
         websocket_routes: The WebSocket handlers.
     """
 
@@ -61,6 +63,7 @@ class Core:
         "open_websockets",
         "pool",
         "session_cookie",
+        "watch",
         "websocket_routes",
     )
 
@@ -71,6 +74,7 @@ class Core:
         self.begun = False
         self.mounts: list[Mount] = []
         self.open_websockets: set[WebSocket] = set()
+        self.watch = Watch(app, self.open_websockets)
         self.pool = Pool(root.sync_workers)
         self.http_routes = Routes(app, root)
         self.websocket_routes = Routes(app, root, websocket=True)

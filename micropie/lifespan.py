@@ -28,10 +28,13 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
     children: list[Child] = []
     try:
         await receive()
+        core = app._micropie
+        core.pool.loop, core.watch.stopping = asyncio.get_running_loop(), False
         started = await _start(app, scope, children)
         if started:
             await send({"type": "lifespan.startup.complete"})
             await receive()
+            core.watch.stopping = True
         stopped = await _stop(app, children)
     finally:
         for child in children:

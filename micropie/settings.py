@@ -20,6 +20,8 @@ class Settings(TypedDict, total=False):
     max_form_field_size: int | None
     max_form_parts: int | None
     max_message_size: int | None
+    send_timeout: float | None
+    close_timeout: float
     session_timeout: int
     session_cookie: str | Mapping[str, str | bool]
     session_cookie_secure: bool | None
@@ -73,6 +75,12 @@ def _seconds(name: str, value: Any) -> Any:
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise TypeError(f"{name} is a number of seconds or None, not {value!r}")
     return _above_zero(name, value)
+
+
+def _bounded_seconds(name: str, value: Any) -> Any:
+    if value is None:
+        raise TypeError(f"{name} is a number of seconds, and needs a bound")
+    return _seconds(name, value)
 
 
 def _limit(name: str, value: Any) -> Any:
@@ -150,6 +158,8 @@ CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "max_form_field_size": _limit,
     "max_form_parts": _limit,
     "max_message_size": _limit,
+    "send_timeout": _seconds,
+    "close_timeout": _bounded_seconds,
     "session_timeout": _count,
     "session_cookie": _cookie,
     "session_cookie_secure": _optional_flag,

@@ -100,14 +100,18 @@ class WebSocket(Wire):
         self._limit = limit
         # UTF-8 has one to four bytes per character.
         self._short = sys.maxsize if limit is None else limit // 4
-        self._app._micropie.open_websockets.add(self)
+        core = self._app._micropie
+        core.open_websockets.add(self)
+        self._loop = loop = asyncio.get_running_loop()
+        if core.watch.loop is not loop:
+            core.pool.loop = loop
+            core.watch.begin(loop)
         try:
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
-        except asyncio.CancelledError:
-            self._over(1006)  # nobody knows whether it was sent, so nothing more may be
-            raise
-        except Exception as error:
-            await self._failed_send(error)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self._over(1006)  # nobody knows whether it was sent, so nothing more may be
+            raise await self._failed_send(error) from None
 
     def _warn_of_no_subprotocol(self) -> None:
         """Warn, once for each route."""
@@ -186,8 +190,8 @@ class WebSocket(Wire):
             data: The message.
 
         Raises:
-            ConnectionClosed: If the client left or the socket is closed.  Not every server tells that the
-                client left; only receiving tells for sure.
+            ConnectionClosed: If the client left or the socket is closed, or if the client has taken nothing for
+                ``send_timeout`` seconds.  Not every server tells that the client left; only receiving tells for sure.
             RuntimeError: Before :meth:`accept`.
             TypeError: If it is neither text nor bytes.
             ValueError: If a text is not Unicode that can be encoded (a lone surrogate).
@@ -220,6 +224,10 @@ class WebSocket(Wire):
 
         A second call does nothing, nor does one after the client has left.  A :meth:`receive` that waits in
         another task ends with :class:`~micropie.ConnectionClosed`.
+
+        It does not wait for the client's answer, and for room to send no longer than the setting ``close_timeout``;
+        then the socket counts as gone.  A call that is cancelled ends at once, and the close frame is sent all the
+        same.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455, section 7.4).

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from enum import Enum
+from itertools import repeat
+from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .concurrency import task_that_awaits, this_task, uninterrupted
+from . import watch
+from .concurrency import all_done, handed_over, running_loop, this_task, uninterrupted
 from .exceptions import ConnectionClosed
 from .requests import WebSocketRequest
 from .types import Message, Receive, Scope, Send
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("micropie")
 
-#: How long to wait for the server's word about a client that has gone, in seconds.
-_LEAVE_GRACE = 1.0
+#: So many sends in a row need not wait before somebody looks whether others have had their turn.
+_TURNS = 128
 
 
 class State(Enum):
@@ -68,20 +71,22 @@ class Wire(WebSocketRequest):
         "_closing",
         "_ended",
         "_limit",
+        "_loop",
         "_pending",
         "_receive_now",
         "_send_now",
         "_short",
         "_state",
         "_taken",
+        "_turns",
         "accepted",
         "close_code",
         "close_reason",
     )
 
-    # The readers whose tasks are known, for granian; whether one was interrupted by _wake_reader().
+    # The readers whose tasks are known, for granian; and those whom _interrupt() has told that it is over.
     _readers: Collection[asyncio.Task[Any]] = ()
-    _interrupted = False
+    _interrupted: Mapping[asyncio.Task[Any], int] = MappingProxyType({})
 
     def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         # What Request.__init__() does, which as a call of its own costs each connection as much again.
@@ -103,7 +108,9 @@ class Wire(WebSocketRequest):
         self._send_now: Send = _not_now
         # A text of so many characters is never too large; none is wanted before and after the socket is open.
         self._short = -1
-        # Who waits for whom: a reader for _pending, which the server gives, unless _wake_reader() interrupts it; a
+        # The event loop that serves it, once it is accepted.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Who waits for whom: a reader for _pending, which the server gives, unless _interrupt() tells it otherwise; a
         # sender whose send failed for _ended, which tells how; run() for _taken, which says that a reader has been
         # served, or that it is over.
         self._pending: Awaitable[Message] | None = None
@@ -111,8 +118,10 @@ class Wire(WebSocketRequest):
         self._taken: asyncio.Event | None = None
         # A message that was asked for before anybody wanted it.
         self._ahead: asyncio.Task[Message] | None = None
-        # Whether the last messages are on their way, so that not all know yet that it is over.
-        self._closing = False
+        # The task that sends the last messages; while there is one, not all know yet that it is over.
+        self._closing: asyncio.Task[None] | None = None
+        # So many sends are left before one looks whether others have had their turn.
+        self._turns = repeat(None, _TURNS)
 
     def _expect(self, state: State) -> None:
         """Raise what is due in any other state: ConnectionClosed at the end, RuntimeError for misuse."""
@@ -258,11 +267,35 @@ class Wire(WebSocketRequest):
         self._pending = None
         if isinstance(error, _NotNow):
             self._expect(OPEN)
-        interrupted, self._interrupted = self._interrupted, False
-        # As asyncio.timeout does: we cancelled once, and what is more came from outside.
-        if isinstance(error, asyncio.CancelledError) and interrupted and this_task().uncancel() == 0:
+        if self._was_interrupted(error):
             return ConnectionClosed(self.close_code or 1006, self.close_reason)
-        return error
+        return self._foreign(error) or error
+
+    # --- waking who waits in vain -----------------------------------------------------------------------
+
+    def _interrupt(self, task: asyncio.Task[Any]) -> None:
+        """Have a task that waits for the server see that it is over."""
+        # The count tells nothing by itself: Python 3.11's TaskGroup leaves it above 0.
+        waits_for = getattr(task, "_fut_waiter", None)
+        if not task.cancelling() or (
+            waits_for is not None and not waits_for.done()
+        ):  # else it is on its way already
+            self._interrupted = {**self._interrupted, task: task.cancelling()}
+            task.cancel()
+
+    def _was_interrupted(self, error: BaseException) -> bool:
+        """Whether a cancellation is only our way to tell a task that it is over."""
+        if not self._interrupted:
+            return False
+        interrupted = dict(self._interrupted)
+        before = interrupted.pop(this_task(), None)
+        self._interrupted = interrupted
+        # As asyncio.timeout does: we cancelled once, and what is more came from outside.
+        return (
+            before is not None
+            and isinstance(error, asyncio.CancelledError)
+            and this_task().uncancel() <= before
+        )
 
     def _register_readers(self) -> None:
         """Know at any time which task receives: for granian, which sends nothing while a ``receive()`` waits."""
@@ -278,23 +311,30 @@ class Wire(WebSocketRequest):
 
         self._receive, self._readers = registered, readers
 
-    def _wake_reader(self) -> None:
-        """Have a reader that waits for the server see that it is over.
-
-        Its task is looked for only now: nothing that every message would have to pay for can tell it.
-        """
-        if self._pending is not None:
-            task = next(iter(self._readers), None) or task_that_awaits(self._pending)
-            if task is not None and not task.cancelling():  # else it is on its way already
-                self._interrupted = True
-                task.cancel()
+    def _wake(self) -> None:
+        """Have all who wait for the server see that it is over."""
+        for task in self._readers:
+            self._interrupt(task)
+        self._app._micropie.watch.wake(self)
 
     def _release_reader(self) -> None:
-        """The same before a last message is sent: at once if the task is known, else if the server does not."""
+        """Wake a reader before a last message is sent: at once if the task is known, else if the server does not."""
         if self._readers:
-            self._wake_reader()
+            for task in self._readers:
+                self._interrupt(task)
         elif self._pending is not None:
-            asyncio.get_running_loop().call_later(_LEAVE_GRACE, self._wake_reader)
+            self._app._micropie.watch.wake_later(self)
+
+    def _drop(self) -> None:
+        """The client takes nothing more, so it counts as gone: nobody waits for it any longer."""
+        self._over(1006)
+        self._wake()
+
+    def _foreign(self, error: BaseException) -> RuntimeError | None:
+        """What to say to somebody who uses it in another event loop than its own, if that is what went wrong."""
+        if isinstance(error, RuntimeError) and self._loop is not None and running_loop() is not self._loop:
+            return _foreign_loop()
+        return None
 
     # --- out ------------------------------------------------------------------------------------------
 
@@ -312,11 +352,15 @@ class Wire(WebSocketRequest):
                 data.encode()  # a lone surrogate is the caller's mistake, and no lost connection
         except TypeError:
             raise TypeError(f"a text message is a str, not {type(data).__name__}") from None
+        for _ in self._turns:  # PERF: the cheapest way to count
+            break
+        else:
+            await self._give_turn()
         send = self._send_now
         try:
             await send({"type": "websocket.send", "text": data})
-        except Exception as error:
-            await self._failed_send(error)
+        except BaseException as error:
+            raise await self._failed_send(error) from None
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message.
@@ -331,24 +375,42 @@ class Wire(WebSocketRequest):
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"a binary message is bytes, not {type(data).__name__}")
             data = bytes(data)
+        for _ in self._turns:
+            break
+        else:
+            await self._give_turn()
         send = self._send_now
         try:
             await send({"type": "websocket.send", "bytes": data})
-        except Exception as error:
-            await self._failed_send(error)
+        except BaseException as error:
+            raise await self._failed_send(error) from None
 
-    async def _failed_send(self, error: Exception) -> None:
-        """The client has left: all that is sent here is legal, so this is the server's word for it."""
+    async def _give_turn(self) -> None:
+        """Let others run after many sends, which need not wait: not even for a client that has left."""
+        if self._loop is not None and running_loop() is not self._loop:
+            raise _foreign_loop()
+        self._turns = repeat(None, _TURNS)
+        if await self._app._micropie.watch.give_turn():
+            self._listen()
+
+    async def _failed_send(self, error: BaseException) -> BaseException:
+        """What a sender has to raise: what is sent here is legal, so an error says that the client has left."""
         if isinstance(error, _NotNow):
             self._expect(OPEN)
-        logger.debug("a send failed", exc_info=error)
-        await self._await_end()
-        self._expect(OPEN)
+        if not isinstance(error, Exception) and not self._was_interrupted(error):
+            return error
+        foreign = self._foreign(error)
+        if foreign is not None:
+            return foreign
+        if self._state is OPEN:
+            logger.debug("a send failed", exc_info=error)
+            await self._await_end()
+        return ConnectionClosed(self.close_code or 1006, self.close_reason)
 
     async def _await_end(self) -> None:
         """The client's last word is on its way: wait for its close code, but not long."""
         try:
-            async with asyncio.timeout(_LEAVE_GRACE):
+            async with asyncio.timeout(watch.LEAVE_GRACE):
                 self._ended = self._ended or asyncio.Event()
                 if self._pending is not None:
                     await self._ended.wait()
@@ -357,15 +419,23 @@ class Wire(WebSocketRequest):
         except (ConnectionClosed, TimeoutError):
             pass
         finally:  # for a sender that is cancelled too: others wait for this word
-            self._over(1006)
-            self._wake_reader()
+            self._drop()
 
     async def _close(self, code: int, reason: str = "") -> None:
         """Close an open connection; one that is over is left alone."""
-        if self._state is OPEN:
-            self._note(code, reason)
-            self._release_reader()
-            await self._finish({"type": "websocket.close", "code": code, "reason": reason})
+        handing_over = self._begin_close(code, reason)
+        if handing_over is not None:
+            await handing_over
+
+    def _begin_close(self, code: int, reason: str) -> asyncio.Future[None] | None:
+        """The same, without waiting: what is returned is done when there is nothing to wait for; None if it is over."""
+        if self._state is not OPEN:
+            return None
+        if running_loop() is not self._loop:
+            raise _foreign_loop()
+        self._note(code, reason)
+        self._release_reader()
+        return self._begin_last({"type": "websocket.close", "code": code, "reason": reason})
 
     async def _end(self, code: int, reason: str = "") -> None:
         """The same when the handler has ended: nobody but the server can cancel that."""
@@ -373,9 +443,6 @@ class Wire(WebSocketRequest):
             self._over(code, reason)
             self._release_reader()
             await self._send_last(({"type": "websocket.close", "code": code, "reason": reason},))
-        elif self._closing:  # a task that the handler left behind does
-            self._ended = self._ended or asyncio.Event()
-            await self._ended.wait()
 
     async def _fail(self, code: int) -> ConnectionClosed:
         """Close because of what the client sent, and return what to raise for it."""
@@ -383,20 +450,47 @@ class Wire(WebSocketRequest):
         return ConnectionClosed(code)
 
     async def _finish(self, *messages: Message) -> None:
-        """Send the last messages, all of them, even if the caller is cancelled meanwhile."""
-        self._closing = True
-        try:
-            await uninterrupted(self._send_last(messages))
-        finally:
-            self._closing = False
+        """Send the last messages: all of them, also if the caller is cancelled, which takes effect at once."""
+        await self._begin_last(*messages)
+
+    def _begin_last(self, *messages: Message) -> asyncio.Future[None]:
+        """Have the last messages sent by a task of their own; what is returned is done when they are on their way."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def on_their_way(_: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def ended(_: object) -> None:  # however: also if it was cancelled before it began
+            self._closing = None
+            on_their_way()
             self._announce()
 
-    async def _send_last(self, messages: tuple[Message, ...]) -> None:
+        self._closing = closing = loop.create_task(self._send_last(messages, on_their_way))
+        closing.add_done_callback(ended)
+        return over
+
+    async def _send_last(
+        self, messages: tuple[Message, ...], answered: Callable[[], object] = lambda: None
+    ) -> None:
+        """Send the last messages, if the client takes them in ``close_timeout``; else it counts as gone."""
         if self._ahead is not None:
             await self._release()
+        limit: asyncio.Timeout | None = None
+        until: float | None = None
         try:
             for message in messages:
-                await self._send(message)
+                sending = self._send(message)
+                if type(sending) is CoroutineType:
+                    try:
+                        waits_for = sending.send(None)
+                    except StopIteration:
+                        continue
+                    sending = handed_over(sending, waits_for, answered)
+                until = until or asyncio.get_running_loop().time() + self._app.close_timeout
+                async with asyncio.timeout_at(until) as limit:
+                    await sending
         except Exception as error:
             # That the client was faster does not matter.  But Daphne refuses, by a bare Exception, the
             # codes 1001 to 1014, which its library keeps for itself: better 1000 than no end.
@@ -404,11 +498,25 @@ class Wire(WebSocketRequest):
                 logger.warning(
                     "this server does not send the close code %d; it sends 1000", messages[0]["code"]
                 )
-                await self._send_last(({**messages[0], "code": 1000},))
+                await self._send_last(({**messages[0], "code": 1000},), answered)
+            elif limit is not None and limit.expired():
+                logger.debug("a client took no close frame, and counts as gone")
+                self._drop()
             else:
                 logger.debug("a last send failed", exc_info=True)
 
-    # --- reading ahead, for run() ---------------------------------------------------------------------
+    async def _linger(self) -> None:
+        """Wait for the last messages: the server takes no more once the app has returned."""
+        closing = self._closing
+        if closing is not None:
+            try:
+                await asyncio.wait([closing])
+            except asyncio.CancelledError:
+                closing.cancel()  # which ends it, see handed_over()
+                await uninterrupted(all_done([closing]))
+                raise
+
+    # --- reading ahead, for run() and for who only sends ------------------------------------------------
 
     async def _departure(self) -> None:
         """Wait until the connection is over, reading one message ahead of whoever receives, not more."""
@@ -435,11 +543,24 @@ class Wire(WebSocketRequest):
             if message["type"] == "websocket.disconnect":
                 self._left(message)
 
+    def _listen(self) -> None:
+        """Read one message ahead while nobody receives: not every server's ``send`` tells that the client has left."""
+        if self._state is OPEN and self._pending is None and self._ahead is None:
+            self._receive_now = self._receive_beside_run
+            self._ahead = asyncio.create_task(self._receive_one())
+            self._ahead.add_done_callback(self._heard)
+
+    def _heard(self, ahead: asyncio.Task[Message]) -> None:
+        if not ahead.cancelled() and ahead.exception() is None:
+            message = ahead.result()
+            if message["type"] == "websocket.disconnect":
+                self._left(message)
+
     async def _receive_one(self) -> Message:
         return await self._receive()
 
     async def _receive_beside_run(self) -> Message:
-        """The server's ``receive`` while run() runs, and after it."""
+        """The server's ``receive`` while something may have been read ahead."""
         try:
             return await (self._receive() if self._ahead is None else self._take(self._ahead))
         finally:
@@ -449,6 +570,10 @@ class Wire(WebSocketRequest):
     async def _take(self, ahead: asyncio.Task[Message]) -> Message:
         message = await asyncio.shield(ahead)
         self._ahead = None
+        if (
+            self._taken is None and self._state is OPEN
+        ):  # PERF: run() runs no more, so messages go the short way again
+            self._receive_now = self._receive
         return message
 
     async def _release(self) -> None:
@@ -456,6 +581,12 @@ class Wire(WebSocketRequest):
         if self._ahead is not None:
             self._ahead.cancel()
             await asyncio.wait([self._ahead])
+
+
+def _foreign_loop() -> RuntimeError:
+    return RuntimeError(
+        "a WebSocket belongs to the event loop that serves it: from a thread, use app.from_thread(ws.send_text(...))"
+    )
 
 
 def _is_larger(data: str | bytes, limit: int) -> bool:

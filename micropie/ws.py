@@ -21,6 +21,7 @@ from .responses import header_list
 from .routing import Handler
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .visits import load_session
+from .watch import logs_cancellations
 from .websockets import WebSocket
 from .wire import CLOSED, CONNECTING
 
@@ -35,7 +36,7 @@ _TELLING = frozenset((b"host", b"origin", b"cookie"))
 
 
 async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Handle one connection.  Only a cancellation leaves this function.
+    """Handle one connection.  Only a cancellation leaves this function, once the client has been told.
 
     Its way: origin, session loaded, hooks, handler, hooks, session saved, closed.
     """
@@ -92,13 +93,22 @@ async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
     fatal = next((one for one in errors if not is_ordinary(one)), None)
     if fatal is not None:
         errors.remove(fatal)
-        _log(ws, errors)
+    _log(ws, errors if fatal is not None else errors[1:])
+    try:
         try:
-            raise fatal
+            if fatal is None:
+                await _end(ws, errors[0] if errors else None)
+            elif isinstance(fatal, asyncio.CancelledError):
+                await _end_cancelled(ws)
         finally:
-            del error, errors, fatal  # its traceback holds this frame
-    _log(ws, errors[1:])
-    await _end(ws, errors[0] if errors else None)
+            await ws._linger()
+        if fatal is not None:
+            raise fatal
+    except asyncio.CancelledError:
+        if not logs_cancellations():
+            raise
+    finally:
+        del error, errors, fatal  # their tracebacks hold this frame
 
 
 def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
@@ -232,6 +242,11 @@ async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
     except OSError:
         logger.debug("the client of the app mounted for %s has left", ws._shown_path, exc_info=True)
         passage.stands = "over"
+    except asyncio.CancelledError:
+        if passage.stands:
+            await passage.complete(1001 if ws._app._micropie.watch.server_stops() else 1011)
+            ws._started = True
+        raise
     except Exception:
         if not passage.stands:
             raise
@@ -289,16 +304,19 @@ class Passage:
         self.stands = reached
         try:
             await self._ws._send(message)
-        except OSError:
-            self.stands = "over"
+        except (OSError, RuntimeError, asyncio.CancelledError) as error:
+            # The client has left, as servers say; or nobody knows whether it was sent.
+            if reached != before or not isinstance(error, asyncio.CancelledError):
+                self.stands = "over"
             raise
         except Exception as error:
             self.illegal = error
             if self.stands == reached:
                 self.stands = before
             raise
-        if not before:
-            self._ws._over(1006)  # for hooks, since it is the child's from now on
+        finally:
+            if not before and self.stands:
+                self._ws._over(1006)  # for hooks, since it is the child's from now on
 
     async def complete(self, code: int) -> None:
         """End what the child has begun and left."""
@@ -333,6 +351,21 @@ async def _end(ws: WebSocket, error: BaseException | None) -> None:
     else:
         logger.error("error in the handler for %s", ws._shown_path, exc_info=error)
         await _fail(ws, HTTPError(500), 1011)
+
+
+async def _end_cancelled(ws: WebSocket) -> None:
+    """Close the socket of a handler that was cancelled, by the app or because the server stops, and say so."""
+    stops = ws._app._micropie.watch.server_stops()
+    say = logger.info if stops else logger.warning
+    if ws._started or ws._state is CLOSED:
+        say("the handler for %s was cancelled", ws._shown_path)
+    elif ws._state is CONNECTING:
+        say("the handler for %s was cancelled, so the handshake is refused", ws._shown_path)
+        await _fail(ws, HTTPError(503 if stops else 500), 1011)
+    else:
+        code = 1001 if stops else 1011
+        say("the handler for %s was cancelled, so the socket is closed with %d", ws._shown_path, code)
+        await ws._end(code)
 
 
 async def _close(ws: WebSocket, code: int, reason: str = "") -> None:

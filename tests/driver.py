@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 #: Nothing here takes long; a test that waits longer hangs.
@@ -262,6 +262,12 @@ class Client:
         self.slow = 0
         #: Whether the server keeps from the app that a connection is over which the app has closed.
         self.silent = False
+        #: Whether the client reads: while it does not, each send waits before the server takes the message.
+        self.reads = asyncio.Event()
+        self.reads.set()
+        #: Whether the server waits for the client's answer to a close frame, which never comes, inside of ``send()``;
+        #: as uvicorn's ``websockets`` does, which swallows a cancellation there.
+        self.mute = False
         #: What its ``receive()`` returns: a coroutine, or an awaitable that is none, as granian's.
         self.kind = kind
 
@@ -338,8 +344,14 @@ class Client:
     async def _send(self, message: dict[str, Any]) -> None:
         for _ in range(self.slow):
             await asyncio.sleep(0)
+        await self.reads.wait()
         self._judge.send(message)
         self._from_app.put_nowait(message)
+        if message["type"] == "websocket.close" and self.mute:
+            answer = asyncio.create_task(asyncio.Event().wait())
+            with suppress(asyncio.CancelledError):
+                await answer
+            await asyncio.Event().wait()
         if message["type"] == "websocket.close" and not self.silent:
             # "The server closing the connection" is a disconnect too (ASGI, "Disconnect - receive event").
             self.leave(message["code"], message["reason"])

@@ -352,6 +352,8 @@ SETTINGS: dict[str, Any] = {
     "max_form_field_size": MIB,
     "max_form_parts": 1000,
     "max_message_size": MIB,
+    "send_timeout": 30,
+    "close_timeout": 3,
     "session_timeout": SESSION_TIMEOUT,
     "session_cookie": "session_id",
     "session_cookie_secure": None,

@@ -363,8 +363,8 @@ async def test_no_path_adds_a_line_of_its_own_to_the_log(caplog: pytest.LogCaptu
 class Watched(App):
     """Remembers, weakly, what it has served."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self.served: list[weakref.ref[Any]] = []
 
     def watch(self, *things: Any) -> None:
@@ -578,7 +578,7 @@ async def test_a_socket_is_gone_with_its_end(target: str, kind: str, no_collecto
 
 async def test_nothing_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a cycle holds, as that of an error with its traceback, the collector gets back, all of it."""
-    app = Watched()
+    app = Watched(send_timeout=1000)  # a timer that is due soon keeps cancelled ones in the loop
     monkeypatch.setattr(logging.getLogger("micropie"), "disabled", True)  # pytest keeps all that is logged
 
     async def round_trip() -> None:

@@ -120,7 +120,7 @@ async def test_a_host_that_is_not_allowed(caplog: pytest.LogCaptureFixture) -> N
     assert caplog.records == []
 
 
-async def test_a_handler_that_the_server_cancels_sends_nothing_more() -> None:
+async def test_a_handler_that_is_cancelled_is_told_to_its_client() -> None:
     begun = asyncio.get_running_loop().create_future()
 
     async def visit() -> None:
@@ -133,7 +133,7 @@ async def test_a_handler_that_the_server_cancels_sends_nothing_more() -> None:
     client = await begun
     task.cancel()
     await asyncio.wait([task])
-    assert (client.accepted, client.close) == (True, None)
+    assert (client.accepted, client.close) == (True, (1011, ""))
 
 
 def test_the_patterns(tmp_path: Path) -> None:

@@ -187,8 +187,10 @@ class Trial:
         self.notes: list[tuple[Any, ...]] = []
         self.problems: list[str] = []
         self.sends = 0
-        #: When the client did the last thing, in the loop's time.
+        #: When the client or the server did the last thing, in the loop's time.
         self.last_word = 0.0
+        #: Seconds that the app may take after that.
+        self.patience = PATIENCE
         #: Whether the handler itself turned a cancellation into something else.
         self.converted = False
         #: Whether the server cancelled the app, and whether it ended so.
@@ -250,22 +252,23 @@ class Trial:
         before = set(context)
         task: asyncio.Task[None] = loop.create_task(_awaited(app(scope, receive, self.send)), context=context)
         for turn in self.setting.cancels:
-            loop.at_turn(turn, lambda: self._cancel(task))
+            loop.at_turn(turn, lambda: self._cancel(task, loop.time()))
         loop.set_exception_handler(lambda _, details: self.problem(f"asyncio says: {details['message']}"))
         try:
             loop.run(task)
         except Stuck as stuck:
             self.problem(f"a hang: {stuck}")
         else:
-            if loop.time() > self.last_word + PATIENCE:
+            if loop.time() > self.last_word + self.patience:
                 self.problem(f"it took {loop.time() - self.last_word:.1f} s after the client's last word")
             self._check_end(task)
             self._check_context(set(context) - before)
         self.note("ended")
         self._check_tasks(loop)
 
-    def _cancel(self, task: asyncio.Task[None]) -> None:
+    def _cancel(self, task: asyncio.Task[None], now: float) -> None:
         if not task.done():
+            self.last_word = max(self.last_word, now)
             self.cancelled = self.cut = True
             self.note("cancelled")
             task.cancel()
@@ -398,10 +401,18 @@ class Script:
         loop: Whose time counts.
         trial: What it is part of.
         lines: ASGI messages, each with the milliseconds to wait before it.
+        over: Set with the last one.
     """
 
-    def __init__(self, loop: VirtualLoop, trial: Trial, lines: Iterable[tuple[int, dict[str, Any]]]) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        trial: Trial,
+        lines: Iterable[tuple[int, dict[str, Any]]],
+        over: asyncio.Event | None = None,
+    ) -> None:
         self._loop = loop
+        self._over = over
         self._trial = trial
         self._lines = list(lines)
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -417,6 +428,8 @@ class Script:
             del self._lines[0]
             self.messages.put_nowait(message)
             self._trial.last_word = self._loop.time()
+        if self._over is not None:
+            self._over.set()
 
     async def next(self) -> dict[str, Any]:
         """The next message; the end of the client may come again and again."""

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple
 
 from micropie import App, WebSocket, WebSocketMiddleware
@@ -21,6 +21,7 @@ from .trial import (
     ERRORS,
     KNOWN,
     NEW,
+    SECRET,
     SESSION_STEPS,
     Backend,
     Hooks,
@@ -46,6 +47,9 @@ class Program(NamedTuple):
         origin: A name in ORIGINS.
         extension: Whether the server can send refusals.
         granian: Whether ``receive()`` gives an awaitable that is no coroutine.
+        stops: The first send that finds a client which has stopped reading, so that it and all later ones wait until
+            that client leaves; 0 for none.
+        gone: How long such a client says nothing more before the server takes it for gone, in seconds.
         setting: What HTTP and WebSocket programs share.
     """
 
@@ -57,6 +61,8 @@ class Program(NamedTuple):
     origin: str = "none"
     extension: bool = True
     granian: bool = False
+    stops: int = 0
+    gone: int = 0
     setting: Setting = Setting()
 
 
@@ -239,6 +245,8 @@ def generate(source: Source) -> Program:
         origin=source.choose(tuple(ORIGINS)) if source.chance(15) else "none",
         extension=not source.chance(30),
         granian=source.chance(15),
+        stops=source.integer(1, 4) if source.chance(15) else 0,
+        gone=source.integer(0, 60),
         setting=around,
     )
 
@@ -281,6 +289,8 @@ VERBS: tuple[str, ...] = (
     *("leave_running", "wrong", "session", "session", "save", "regenerate", "cookie"),
 )
 OFFERED = ["chat", "news"]
+#: The settings of the app, in seconds.
+SEND_TIMEOUT, CLOSE_TIMEOUT = 4.0, 0.5
 #: Waiting for ever is well there where the client's end ends it.
 WAITING = ("wait",) * 6
 NOT_INSIDE: dict[str, tuple[str, ...]] = {
@@ -370,13 +380,27 @@ class WebSocketPlayer(Player):
 
     async def do_send(self, step: Step) -> None:
         method, value = step.argument
-        await getattr(self.ws, method)(VALUES[value])
+        with self._bounded(step, SEND_TIMEOUT):
+            await getattr(self.ws, method)(VALUES[value])
 
     async def do_close(self, step: Step) -> None:
-        await self.ws.close(**CLOSES[step.argument])
+        with self._bounded(step, CLOSE_TIMEOUT):
+            await self.ws.close(**CLOSES[step.argument])
 
     async def do_reject(self, step: Step) -> None:
-        await self.ws.reject(*REJECTS[step.argument])
+        with self._bounded(step, CLOSE_TIMEOUT):
+            await self.ws.reject(*REJECTS[step.argument])
+
+    @contextmanager
+    def _bounded(self, step: Step, seconds: float) -> Iterator[None]:
+        """No call waits longer than its setting says, and the second that a client is given for its last word."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            yield
+        finally:
+            if loop.time() - began > seconds + 1.01:
+                self.trial.problem(f"{step.verb} took {loop.time() - began:.1f} s")
 
     async def do_return(self, step: Step) -> bool:
         return True
@@ -471,10 +495,10 @@ class Chooser(WebSocketMiddleware):
 class Server:
     """What an ASGI server does for one WebSocket, and the client at its far end."""
 
-    def __init__(self, loop: VirtualLoop, trial: Trial, program: Program) -> None:
+    def __init__(self, loop: VirtualLoop, trial: WebSocketTrial, program: Program) -> None:
         self._trial = trial
         self._program = program
-        self._script = Script(loop, trial, _script(program))
+        self._script = Script(loop, trial, _script(program), trial.left)
         self._receiving = 0
 
     def receive(self) -> Awaitable[dict[str, Any]]:
@@ -497,7 +521,7 @@ def _script(program: Program) -> Iterator[tuple[int, dict[str, Any]]]:
         for delay, name in program.inbox:
             yield delay, {"type": "websocket.receive", **MESSAGES[name]}
     delay, name = program.leave
-    yield delay, {"type": "websocket.disconnect", **LEAVES[name]}
+    yield delay + 1000 * program.gone * (program.stops > 0), {"type": "websocket.disconnect", **LEAVES[name]}
 
 
 class WebSocketTrial(Trial):
@@ -505,6 +529,18 @@ class WebSocketTrial(Trial):
 
     def __init__(self, program: Program, seen: Counter[str] | None = None) -> None:
         super().__init__(program.setting, WebSocketJudge(program.extension, OFFERED), seen)
+        self._stops = program.stops
+        if program.stops:
+            self.patience += SEND_TIMEOUT + CLOSE_TIMEOUT
+        #: Set when the server takes a client that has stopped reading for gone.
+        self.left = asyncio.Event()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if 0 < self._stops <= self.sends + 1:
+            self.note("stopped")
+            await self.left.wait()
+            raise OSError(SECRET)
+        await super().send(message)
 
     def refuses(self, message: dict[str, Any]) -> bool:
         picky = self.setting.failure == "Exception" and self.setting.send_fails == 0
@@ -531,7 +567,9 @@ class WebSocketTrial(Trial):
 
     def _check_close(self) -> None:
         """No socket is left open: the server may wait for ever."""
+        # A close frame that its client does not take is given up.
         over = self.judge.state == "closed" or self.noted("disconnected") or self.noted("accept cut")
+        over = over or self.noted("stopped")
         if not over and not self.cut and not self.failing:
             self.problem(f"left in the state {self.judge.state!r}")
 
@@ -542,8 +580,9 @@ class Stage:
     def __init__(self, loop: VirtualLoop, app: type[Site] = Site, seen: Counter[str] | None = None) -> None:
         self._loop = loop
         self._seen = seen
-        self._site = app(max_message_size=200, session_id_factory=lambda: NEW)
-        self._outer = App(max_message_size=200, session_id_factory=lambda: NEW)
+        bounds = {"send_timeout": SEND_TIMEOUT, "close_timeout": CLOSE_TIMEOUT}
+        self._site = app(max_message_size=200, session_id_factory=lambda: NEW, **bounds)
+        self._outer = App(max_message_size=200, session_id_factory=lambda: NEW, **bounds)
         self._outer.mount("/sub", self._site)
         self._chooser = Chooser(self._site)
 

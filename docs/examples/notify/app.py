@@ -48,21 +48,22 @@ class Notifications(App):
     async def login(self, user: Person, password: str) -> None:
         if not compare_digest(PASSWORDS[user].encode(), password.encode()):
             raise HTTPError(403, "This is not the password.")
-        await self._hang_up()
         self.request.session = {"user": user}  # nothing of the visitor before
         self.request.regenerate_session()  # An id that somebody knew before the login is worth nothing now.
+        await self._hang_up()
 
     @methods("POST")
     async def logout(self) -> None:
-        await self._hang_up()
         self.request.session = {}
+        await self.request.save_session()  # Logged out, even if a tab takes its time below.
+        await self._hang_up()
 
     async def _hang_up(self):
         """Close the sockets of all tabs that share this browser's session: they asked who is there when they opened."""
-        session_id = self.request.cookies.get("session_id")
-        for ws in self.websockets:
-            if session_id is not None and ws.session_id == session_id:
-                await ws.close(4001, "You are logged out.")
+        if session_id := self.request.cookies.get("session_id"):
+            await self.close_websockets(
+                4001, "You are logged out.", where=lambda ws: ws.session_id == session_id
+            )
 
     async def me(self, user: FromSession[str] = ""):
         return {"user": user}
