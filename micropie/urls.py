@@ -171,7 +171,7 @@ def _prefix_of(app: App, outer: App) -> str | None:
         return ""
     for mount in outer._micropie.mounts:
         inner = getattr(mount.app, "_micropie", None)
-        prefix = None if inner is None else _prefix_of(app, mount.app)  # type: ignore[arg-type]
+        prefix = None if inner is None else _prefix_of(app, mount.app)  # type: ignore[arg-type]  # a mount of an App
         if prefix is not None:
             return mount.prefix + prefix
     return None

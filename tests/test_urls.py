@@ -249,7 +249,7 @@ class Pies(App):
         except (LookupError, TypeError, ValueError) as error:
             return f"{type(error).__name__}: {error}"
 
-    async def pie(self, name: str, size: int = 1, *, sort: str = "", tags: list[int] = []) -> Any:  # noqa: B006
+    async def pie(self, name: str, size: int = 1, *, sort: str = "", tags: list[int] = []) -> Any:  # noqa: B006  # nobody changes it
         return [name, size, sort, tags]
 
     async def of(self, day: date, big: bool = False, kind: Size = Size.SMALL, uid: UUID | None = None) -> Any:
