@@ -120,9 +120,11 @@ class App:
         app.middlewares, app.ws_middlewares = [], []
         app.startup_handlers, app.shutdown_handlers = [], []
         app._micropie = Core(app, App)
-        with suppress(Exception):  # __init__() may still set what a setting needs; else it says what is wrong
+        app.session_backend = InMemorySessionBackend()
+        with suppress(
+            Exception
+        ):  # __init__() may still set what a setting needs; else it is said when that is needed
             app._micropie.configure({})
-            app.session_backend = InMemorySessionBackend()
         return app
 
     def __init__(self, session_backend: SessionBackend | None = None, **settings: Unpack[Settings]) -> None:
@@ -140,6 +142,12 @@ class App:
                 return
             super().__setattr__(name, checked(name, value))
             self._micropie.put_into_effect(name)
+
+    def __repr__(self) -> str:
+        kept = self._micropie
+        routes = kept.http_routes.count + kept.websocket_routes.count
+        mounts = f", {len(kept.mounts)} mounted" if kept.mounts else ""
+        return f"<{type(self).__module__}.{type(self).__qualname__}: {routes} routes{mounts}>"
 
     # What every request passes is one coroutine, not two: serve_http() hands on what is not HTTP.
     __call__ = serve_http

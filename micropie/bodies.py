@@ -54,6 +54,9 @@ class Limits:
         self.field = field
         self.parts = parts
 
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
 
 def check_limit(size: int, limit: int | None, what: str) -> None:
     """Refuse what is too large.

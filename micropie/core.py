@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Hashable
+from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +94,38 @@ class Core:
             raise TypeError(
                 f"App has no setting {', '.join(sorted(unknown))}; it has {', '.join(sorted(CHECKS))}"
             )
-        for name in CHECKS:
-            setattr(self._app, name, given[name] if name in given else self._stated_by_class(name))
+        try:
+            for name in CHECKS:
+                setattr(self._app, name, given[name] if name in given else self._stated_by_class(name))
+        except BaseException:
+            with suppress(AttributeError):
+                del self.allowed_hosts  # each request looks at it, and so is told again
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not there yet, as ``__init__()`` of the app did not call ours: its class has a setting that is wrong.
+
+        Or that needs what ``__init__()`` has set only now, and is taken now.
+
+        Raises:
+            AttributeError: For what will never be there.
+            TypeError: As :meth:`configure`.
+            ValueError: As :meth:`configure`.
+        """
+        if name not in self.__slots__ or name in {"_app", "_root"}:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        self.configure({})
+        return object.__getattribute__(self, name)
+
+    def check(self) -> None:
+        """Say now what is wrong with a setting, and not at the first request.
+
+        Raises:
+            TypeError: As :meth:`configure`.
+            ValueError: As :meth:`configure`.
+        """
+        for name in self.__slots__:
+            getattr(self, name)
 
     def put_into_effect(self, name: str) -> None:
         """Bring a setting that was assigned to the app into the form that requests need."""

@@ -51,6 +51,7 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
 async def _start(app: App, scope: Scope, children: list[Child]) -> bool:
     """Run the startup handlers, then start the mounted apps, each one once; whether all went well."""
     try:
+        app._micropie.check()
         for handler in app.startup_handlers:
             await _call(handler)
         for mount in {id(mount.app): mount for mount in app._micropie.mounts}.values():

@@ -16,6 +16,9 @@ class HttpMiddleware:
     for a request whose before hook returned None, however the handler ended.  Override those that you need.
     """
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__}>"
+
     async def on_headers(self, request: Request) -> dict[str, Any] | None:
         """Called before the body is read; returns as :meth:`before_request` does.
 
@@ -60,6 +63,9 @@ class WebSocketMiddleware:
     Both hooks of a socket run in one task and one context: what one of them enters, such as a context variable, a
     tracing span or a task group, the other one can leave.
     """
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__}>"
 
     async def before_websocket(self, request: WebSocketRequest) -> dict[str, Any] | None:
         """Called before the handler is looked up; the handshake is not answered yet.

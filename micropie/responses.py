@@ -32,6 +32,10 @@ class Answer(NamedTuple):
     headers: Headers | Mapping[str, str] = ()
     default_type: tuple[bytes, bytes] | None = _HTML
 
+    def __repr__(self) -> str:
+        body = f"{len(self.body)} long" if isinstance(self.body, (str, bytes)) else "streamed"
+        return f"<Answer {self.status}, {body}>"
+
 
 def answer(result: Any) -> Answer:
     """Read what a handler returned.

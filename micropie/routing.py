@@ -93,6 +93,11 @@ class Handler:
         self.direct = inspect.iscoroutinefunction(self.call) and self.allowed is None
         self.simple = self.direct and self.plan.empty
 
+    def __repr__(self) -> str:
+        if self.problem is not None:
+            return f"<Handler {self.name}: refuses, {self.problem}>"
+        return f"<Handler {self.name}: {', '.join(sorted(self.allowed or ())) or 'any method'}>"
+
     def check(self, request: Request) -> None:
         """Refuse a request that this handler never answers, whatever is in its body.
 
@@ -166,6 +171,11 @@ class Routes:
             function = self._function(name) if segment and not segment.startswith("_") else None
             if function is not None and name.startswith("ws_") is websocket:
                 self._add(segment, Handler(name, function, websocket=websocket))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._by_name)
 
     def _add(self, name: str, handler: Handler) -> None:
         self.by_name[name] = self.by_path["/" + name] = handler

@@ -52,6 +52,9 @@ class SessionBackend(ABC):
     processes share overrides :meth:`update`, :meth:`rename` and :meth:`delete` with atomic operations.
     """
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__}>"
+
     @abstractmethod
     async def load(self, session_id: str) -> dict[str, Any]:
         """The data of a session; empty if there is none.  The caller changes neither it nor what is in it.
@@ -217,6 +220,10 @@ class SessionView:
         "sealed",
         "shared",
     )
+
+    def __repr__(self) -> str:
+        # No id and no data: they are secrets.
+        return f"<SessionView of {self.app!r}>"
 
     def __init__(self, app: App, scope: Scope) -> None:
         self.app = app

@@ -8,7 +8,22 @@ from typing import Any
 import pytest
 
 import micropie
-from micropie import App, InMemorySessionBackend, WebSocket, current_request
+from micropie import (
+    App,
+    ConnectionClosed,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    WebSocket,
+    WebSocketMiddleware,
+    current_request,
+    methods,
+)
+from micropie.bodies import Limits
+from micropie.loading import Target
+from micropie.responses import Answer
+from micropie.sessions import SessionView
+from micropie.testing import TestClient
 from tests.driver import handshake, http
 
 
@@ -265,3 +280,146 @@ def test_another_status_is_no_redirect(status: int) -> None:
 def test_the_public_names_are_there() -> None:
     assert all(hasattr(micropie, name) for name in micropie.__all__)
     assert sorted(micropie.__all__) == sorted(set(micropie.__all__))
+
+
+# --- the names of an app are its user's --------------------------------------------------------------------
+
+#: Every private name of the class or of an app, before they had a place of their own, that no page offered.
+THEIRS = [
+    *[
+        "_allowed_hosts",
+        "_allowed_origins",
+        "_checked_session_id",
+        "_class_setting",
+        "_configure",
+        "_http_routes",
+    ],
+    *[
+        "_limits",
+        "_mounts",
+        "_new_session_id",
+        "_open_websockets",
+        "_pool",
+        "_put_into_effect",
+        "_session_cookie",
+    ],
+    *["_sessions", "_warn_of_plain_http", "_warned", "_websocket_routes"],
+]
+
+
+class Full(App):
+    """Something of everything that an app keeps to itself."""
+
+    allowed_hosts = ("testserver",)
+    allowed_origins = ("https://a.example",)
+
+    def plain(self) -> str:
+        return "in a thread"
+
+    async def login(self, name: str) -> Any:
+        self.request.session["name"] = name
+        self.request.regenerate_session()
+        return self._redirect("/")
+
+    async def count(self) -> str:
+        return str(len(self.websockets))
+
+    async def ws_talk(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send(await ws.receive_text())
+
+
+@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize("how", ["before", "after", "on the class", "as a method", "without init"])
+async def test_a_private_name_is_the_users(name: str, how: str) -> None:
+    """Whatever they give it, everything works, and it keeps what they gave it."""
+    mine = object()
+
+    def init(self: Any, **settings: Any) -> None:
+        if how != "after":
+            setattr(self, name, mine)
+        if how != "without init":
+            super(Mine, self).__init__(**settings)
+        setattr(self, name, mine)
+
+    def method(self: Any) -> object:
+        return mine
+
+    members = {"on the class": {name: mine}, "as a method": {name: method}}.get(how, {"__init__": init})
+    Mine = type("Mine", (Full,), members)  # noqa: N806  # a class
+    app = Mine()
+    app.mount("/inner", Full())
+    app.max_body_size = 100
+    async with TestClient(app) as client:
+        assert (await client.get("/plain")).text == "in a thread"
+        assert (await client.get("/inner/plain")).text == "in a thread"
+        assert (await client.post("/login", data={"name": "x" * 200})).status_code == 413
+        assert (await client.post("/login", data={"name": "Bob"})).status_code == 302
+        assert client.cookies["session_id"]
+        assert (await client.get("/plain", headers={"Host": "other.example"})).status_code == 400
+        async with client.websocket("/talk", headers={"Origin": "https://a.example"}) as ws:
+            await ws.send("hello")
+            assert (await client.get("/count")).text == "1"
+            assert await ws.receive() == "hello"
+        async with client.websocket("/talk", headers={"Origin": "https://b.example"}) as ws:
+            assert ws.response.status_code == 403
+    kept = getattr(app, name)
+    assert (kept() if how == "as a method" else kept) is mine
+
+
+def test_an_app_keeps_one_private_name() -> None:
+    """Beside those that are documented."""
+    public = {"_error_page", "_redirect", "_render_template"}
+    names = {name for name in [*dir(App), *vars(App())] if name.startswith("_") and not name.startswith("__")}
+    assert names - public == {"_micropie"}
+
+
+# --- what is shown in a log --------------------------------------------------------------------------------
+
+
+class Greeter(App):
+    async def index(self) -> str:
+        return ""
+
+    @methods("POST")
+    async def order(self) -> None: ...
+
+    async def ws_talk(self) -> None: ...
+
+
+def shown() -> list[Any]:
+    """What can reach a log, and what of it must be shown."""
+
+    class Both(HttpMiddleware, WebSocketMiddleware): ...
+
+    app, outer = Greeter(), App()
+    outer.mount("/greet", app)
+    routes = app._micropie.http_routes
+    return [
+        (app, ": 3 routes>"),
+        (outer, "App: 0 routes, 1 mounted>"),
+        (outer._micropie.mounts, "Greeter: 3 routes>"),
+        (Both(), ".Both>"),
+        (routes.by_path["/"], "<Handler index: any method>"),
+        (routes.by_path["/order"], "<Handler order: POST>"),
+        (app._micropie.websocket_routes.by_path["/talk"], ": refuses, "),
+        (Answer(200, "secret", [("Set-Cookie", "secret")]), "<Answer 200, 6 long>"),
+        (Answer(200, iter(())), "<Answer 200, streamed>"),
+        (app.session_backend, ".InMemorySessionBackend>"),
+        (SessionView(app, {"secret": "secret"}), "<SessionView"),
+        (Target.parse("app.py:site"), "Target(place='app.py', name='site')"),
+        (HTTPError(404, "Gone"), "404"),
+        (ConnectionClosed(1001, "bye"), "1001"),
+        (Limits(gap=1, body=2, json=3, field=4, parts=5), "body=2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("thing", "words"), shown(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_what_reaches_a_log_says_what_it_is(thing: Any, words: str) -> None:
+    """And tells no secret, nor an address that changes from run to run."""
+    text = repr(thing)
+    assert words in text
+    assert " at 0x" not in text
+    assert "secret" not in text

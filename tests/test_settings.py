@@ -107,6 +107,59 @@ def test_a_wrong_setting_is_told_at_once(name: str, value: Any, error: type[Exce
         app_class(name, value)()
 
 
+@pytest.mark.parametrize(("name", "value", "error", "words"), BAD)
+async def test_a_wrong_setting_is_told_though_init_is_not_called(
+    name: str, value: Any, error: type[Exception], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An ``__init__()`` that forgets ours takes nothing from the error: neither at the startup nor at a request."""
+    if name not in vars(App):
+        return  # no class has it
+    sent: list[Any] = []
+    messages = [{"type": "lifespan.startup"}]
+
+    async def receive() -> Any:
+        return messages.pop()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = forgetful(name, value)()
+    await app({"type": "lifespan", "state": {}}, receive, send)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+    assert (await http(app)).status == 500
+    shown = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert len(shown) == 2
+    assert all(words in text for text in shown)
+
+
+def forgetful(name: str, value: Any) -> type[App]:
+    def init(self: Any) -> None:
+        self.unpaid = 5
+
+    stated = staticmethod(value) if callable(value) else value
+    return type("Forgetful", (App,), {"__init__": init, name: stated})
+
+
+async def test_a_setting_that_needs_what_init_sets_later() -> None:
+    class Forgetful(App):
+        def __init__(self) -> None:
+            self.largest = 5
+
+        @property
+        def max_body_size(self) -> int:  # type: ignore[override]  # a property in place of a value
+            return self.largest
+
+        @max_body_size.setter
+        def max_body_size(self, value: int) -> None: ...
+
+        async def index(self) -> str:
+            return f"{len(await self.request.body())}"
+
+    app = Forgetful()
+    assert (await http(app, "/", "POST", body=b"12345")).text == "5"
+    assert (await http(app, "/", "POST", body=b"123456")).status == 413
+
+
 @pytest.mark.parametrize(("name", "value"), GOOD)
 def test_a_setting_can_be_assigned_later(name: str, value: Any) -> None:
     app = App()

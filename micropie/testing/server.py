@@ -222,6 +222,9 @@ class LiveServer:
         """Close."""
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<LiveServer at {self.url}: {'stopped' if self._uvicorn is None else 'running'}>"
+
     def __str__(self) -> str:
         return f"the live server at {self.url}"
 
@@ -245,6 +248,9 @@ class LiveServerFactory:
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
         self.servers: list[LiveServer] = []
+
+    def __repr__(self) -> str:
+        return f"<LiveServerFactory: {len(self.servers)} servers>"
 
     def __call__(
         self, app: ASGIApp | str | Path, *, allow_errors: bool = False, **options: Any
