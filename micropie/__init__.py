@@ -11,10 +11,10 @@ try:
     from .sessions import SESSION_TIMEOUT, InMemorySessionBackend, SessionBackend
     from .uploads import Upload
     from .websockets import WebSocket
-except Exception as error:  # "python -m micropie" takes a user's typing.py for Python's own
+except Exception as _error:  # "python -m micropie" takes a user's typing.py for Python's own
     from .shadowed import raise_the_cure
 
-    raise_the_cure(error)
+    raise_the_cure(_error)
     raise
 
 #: The version of this package.

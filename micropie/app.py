@@ -144,10 +144,14 @@ class App:
             self._micropie.put_into_effect(name)
 
     def __repr__(self) -> str:
-        kept = self._micropie
-        routes = kept.http_routes.count + kept.websocket_routes.count
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        kept = getattr(self, "_micropie", None)
+        if kept is None:  # it is being made
+            return f"<{name}>"
         mounts = f", {len(kept.mounts)} mounted" if kept.mounts else ""
-        return f"<{type(self).__module__}.{type(self).__qualname__}: {routes} routes{mounts}>"
+        return (
+            f"<{name}: {len(kept.http_routes.by_name) + len(kept.websocket_routes.by_name)} routes{mounts}>"
+        )
 
     # What every request passes is one coroutine, not two: serve_http() hands on what is not HTTP.
     __call__ = serve_http

@@ -79,9 +79,9 @@ class Parameter:
     )
 
     def __init__(self, name: str, annotation: Any, default: Any, *, star: str = "") -> None:
-        self.name = name
-        self.default = default
-        self.session_only = is_session_only(annotation)
+        self.name: str = name
+        self.default: Any = default
+        self.session_only: bool = is_session_only(annotation)
         if self.session_only and star:
             raise TypeError(f"{star}{name} cannot be a FromSession; a parameter of its own can")
         if is_session_only(default):
@@ -91,17 +91,17 @@ class Parameter:
         self.kind: str = "" if found is None else found.kind
         self.convert: Convert | None = None if found is None else found.convert
         #: Whether it takes every value of a repeated name.
-        self.many = found is not None and found.repeated
+        self.many: bool = found is not None and found.repeated
         #: Whether it can be a file.
-        self.file = found is not None and found.file and not self.session_only
+        self.file: bool = found is not None and found.file and not self.session_only
         #: Whether a path segment can be its value.
-        self.in_path = not self.session_only and (found is None or found.from_text)
+        self.in_path: bool = not self.session_only and (found is None or found.from_text)
         if star == "*" and not self.in_path:
             raise TypeError(f"*{name} takes path segments, and none can be {self.kind}")
         #: Whether it takes the first value as it was sent.
-        self.as_sent = found is None
+        self.as_sent: bool = found is None
         #: Whether it takes any text as it was sent.
-        self.any_text = found is None or found is TEXT
+        self.any_text: bool = found is None or found is TEXT
 
     def from_path(self, segment: str) -> Any:
         """The value of a path segment.
@@ -192,22 +192,22 @@ class Plan:
     __slots__ = ("by_name", "empty", "exact", "extra", "keyword", "names", "positional", "rest")
 
     def __init__(self, function: Callable[..., Any], skip: int, *, exact: bool = True) -> None:
-        self.exact = exact
+        self.exact: bool = exact
         parameters = list(signature_of(function).parameters.values())[skip:]
 
         def of(*kinds: Any) -> list[Parameter]:
             return [_parameter(function, p) for p in parameters if p.kind in kinds]
 
-        self.positional = of(Signed.POSITIONAL_ONLY, Signed.POSITIONAL_OR_KEYWORD)
-        self.keyword = of(Signed.KEYWORD_ONLY)
-        self.rest = next(iter(of(Signed.VAR_POSITIONAL)), None)
-        self.extra = next(iter(of(Signed.VAR_KEYWORD)), None)
+        self.positional: list[Parameter] = of(Signed.POSITIONAL_ONLY, Signed.POSITIONAL_OR_KEYWORD)
+        self.keyword: list[Parameter] = of(Signed.KEYWORD_ONLY)
+        self.rest: Parameter | None = next(iter(of(Signed.VAR_POSITIONAL)), None)
+        self.extra: Parameter | None = next(iter(of(Signed.VAR_KEYWORD)), None)
         #: Whether there is something to bind by name.
-        self.by_name = bool(self.keyword or self.extra)
+        self.by_name: bool = bool(self.keyword or self.extra)
         #: Whether there is nothing to bind.
-        self.empty = not (self.positional or self.rest or self.by_name)
+        self.empty: bool = not (self.positional or self.rest or self.by_name)
         # What **kwargs never gets: also "self" and "ws", which a query string must not set a second time.
-        self.names = {
+        self.names: set[str] = {
             p.name
             for layer in _layers(function)
             for p in signature_of(layer).parameters.values()

@@ -48,11 +48,11 @@ class Limits:
     def __init__(
         self, *, gap: float | None, body: int | None, json: int | None, field: int | None, parts: int | None
     ) -> None:
-        self.gap = gap
-        self.body = body
-        self.json = json
-        self.field = field
-        self.parts = parts
+        self.gap: float | None = gap
+        self.body: int | None = body
+        self.json: int | None = json
+        self.field: int | None = field
+        self.parts: int | None = parts
 
     def __repr__(self) -> str:
         return f"Limits({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
@@ -131,7 +131,7 @@ class Body:
         self._first = first
         self.expected = self._more = expected
         #: How many bytes have come in.
-        self.received = 0
+        self.received: int = 0
         self._spent = 0.0
         # What has come in: the first piece, and all of them once there is another.  None: it is kept no longer.
         self._kept: bytes | BytesIO | None = b""

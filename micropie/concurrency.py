@@ -105,8 +105,9 @@ class Watch:
         self._cancels = 0
         self._runs = False
         self._next: asyncio.Handle | None = None
-        self.over = self.interrupted = False
-        self.event = asyncio.create_task(event)
+        self.over: bool = False
+        self.interrupted: bool = False
+        self.event: asyncio.Task[None] = asyncio.create_task(event)
         self.event.add_done_callback(self._is_over)
 
     async def run(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:

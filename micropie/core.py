@@ -19,7 +19,7 @@ from .exceptions import HTTPError
 from .mounts import Mount, mount_of
 from .origins import parse_hosts
 from .routing import Routes
-from .settings import CHECKS, parse_origins, session_cookie
+from .settings import CHECKS, SessionCookie, parse_origins, session_cookie
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .requests import Request
     from .websockets import WebSocket
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 
 class Core:
@@ -67,18 +67,22 @@ class Core:
         "watch",
         "websocket_routes",
     )
+    allowed_hosts: frozenset[str]
+    allowed_origins: frozenset[str]
+    limits: Limits
+    session_cookie: SessionCookie
 
     def __init__(self, app: App, root: type[App]) -> None:
         self._app = app
         self._root = root
         self._warned: set[Hashable] = set()
-        self.begun = False
+        self.begun: bool = False
         self.mounts: list[Mount] = []
         self.open_websockets: set[WebSocket] = set()
-        self.watch = Watch(app, self.open_websockets)
-        self.pool = Pool(root.sync_workers)
-        self.http_routes = Routes(app, root)
-        self.websocket_routes = Routes(app, root, websocket=True)
+        self.watch: Watch = Watch(app, self.open_websockets)
+        self.pool: Pool = Pool(root.sync_workers)
+        self.http_routes: Routes = Routes(app, root)
+        self.websocket_routes: Routes = Routes(app, root, websocket=True)
 
     # --- settings --------------------------------------------------------------------------------------
 

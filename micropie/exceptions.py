@@ -41,9 +41,9 @@ class HTTPError(Exception):
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError(f"HTTPError needs a status from 400 to 599, not {status!r}")
         super().__init__(status, detail)
-        self.status = status
-        self.detail = detail
-        self.headers = field_list(headers)
+        self.status: int = status
+        self.detail: str = detail
+        self.headers: list[tuple[str, str]] = field_list(headers)
 
     def __str__(self) -> str:
         return f"{status_line(self.status)}: {self.detail}" if self.detail else status_line(self.status)
@@ -64,8 +64,8 @@ class ConnectionClosed(Exception):
     __slots__ = ("code", "reason")
 
     def __init__(self, code: int = 1005, reason: str = "") -> None:
-        self.code = code
-        self.reason = reason
+        self.code: int = code
+        self.reason: str = reason
 
     def __str__(self) -> str:
         return f"{self.code} {self.reason}" if self.reason else str(self.code)

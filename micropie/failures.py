@@ -14,7 +14,7 @@ from .responses import TEXT, Answer, answer, encode_answer, error_answer
 if TYPE_CHECKING:
     from .app import App
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 
 async def answer_to(request: Request, error: BaseException) -> Answer:

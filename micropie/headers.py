@@ -13,7 +13,7 @@ from .types import Headers, RawHeaders, Scope
 
 __all__ = ["content_disposition"]
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 SameSite = Literal["lax", "strict", "none"]
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .sessions import SessionView
     from .uploads import MultipartForm
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 #: Header fields that say that there is more to do than to call a handler.
 _TELLING = frozenset((b"cookie", b"content-length", b"transfer-encoding"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .app import App
     from .mounts import Mount
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 
 async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,7 @@ from .exceptions import HTTPError
 from .headers import find_header
 from .types import Scope
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _ONE_HOST = {"localhost", "127.0.0.1", "[::1]"}

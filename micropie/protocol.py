@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from .headers import belongs_to_handshake, encode_headers, field_list
 from .types import Headers, RawHeaders
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 #: Close codes that may travel in a close frame (RFC 6455, section 7.4, and the IANA registry).
 _SENDABLE_CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from urllib.parse import quote
@@ -35,7 +35,8 @@ OUTER_KEY = "micropie.outer"
 current_request: ContextVar[Request] = ContextVar("current_request")
 
 # A method of an imported name costs every caller the making of a bound method; these are made.
-enter_request, leave_request = current_request.set, current_request.reset
+enter_request: Callable[[Request], Token[Request]] = current_request.set
+leave_request: Callable[[Token[Request]], None] = current_request.reset
 
 
 class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
@@ -323,6 +324,10 @@ class Request:
         if self._view is not None:
             self._view.sealed = True
 
+    @overload
+    def query(self, name: str, default: str) -> str: ...
+    @overload
+    def query(self, name: str, default: str | None = None) -> str | None: ...
     def query(self, name: str, default: str | None = None) -> str | None:
         """The first value of a query parameter.
 
@@ -333,6 +338,10 @@ class Request:
         values = self.query_params.get(name)
         return values[0] if values else default
 
+    @overload
+    def form(self, name: str, default: str) -> str: ...
+    @overload
+    def form(self, name: str, default: str | None = None) -> str | None: ...
     def form(self, name: str, default: str | None = None) -> str | None:
         """The first value of a form field.
 

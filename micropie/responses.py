@@ -185,7 +185,7 @@ _ENCODERS: dict[type, Callable[[Any], Encoded]] = {
 }
 
 #: The same for what handlers return most of the time, a body and nothing else: how to encode it by its type, or None.
-encoder_of = _ENCODERS.get
+encoder_of: Callable[[type], Callable[[Any], Encoded] | None] = _ENCODERS.get
 
 
 def encode_chunk(chunk: Any) -> bytes:

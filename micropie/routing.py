@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["methods"]
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,17 +81,17 @@ class Handler:
 
     def __init__(self, name: str, call: Callable[..., Any], *, websocket: bool, exact: bool = True) -> None:
         inner = inspect.unwrap(call)
-        self.name = name
+        self.name: str = name
         self.allowed: frozenset[str] | None = getattr(call, _METHODS, None)
-        self.waits = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
+        self.waits: bool = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
         # Calling a generator function runs nothing yet; its steps go to the threads one by one.
-        self.blocks = not (self.waits or inspect.isgeneratorfunction(inner))
-        self.may_return_none = signature_of(inner).return_annotation in (None, "None")
-        self.problem = _problem(name, call) if websocket else None
-        self.call = call if self.problem is None else _refusing(self.problem)
-        self.plan = Plan(self.call, skip=int(websocket), exact=exact)
-        self.direct = inspect.iscoroutinefunction(self.call) and self.allowed is None
-        self.simple = self.direct and self.plan.empty
+        self.blocks: bool = not (self.waits or inspect.isgeneratorfunction(inner))
+        self.may_return_none: bool = signature_of(inner).return_annotation in (None, "None")
+        self.problem: str | None = _problem(name, call) if websocket else None
+        self.call: Callable[..., Any] = call if self.problem is None else _refusing(self.problem)
+        self.plan: Plan = Plan(self.call, skip=int(websocket), exact=exact)
+        self.direct: bool = inspect.iscoroutinefunction(self.call) and self.allowed is None
+        self.simple: bool = self.direct and self.plan.empty
 
     def __repr__(self) -> str:
         if self.problem is not None:
@@ -171,11 +171,6 @@ class Routes:
             function = self._function(name) if segment and not segment.startswith("_") else None
             if function is not None and name.startswith("ws_") is websocket:
                 self._add(segment, Handler(name, function, websocket=websocket))
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self._by_name)
 
     def _add(self, name: str, handler: Handler) -> None:
         self.by_name[name] = self.by_path["/" + name] = handler

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SESSION_TIMEOUT", "InMemorySessionBackend", "SessionBackend"]
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 #: How long a session lives after its last use, in seconds: 8 hours.
 SESSION_TIMEOUT: Final = 8 * 3600
@@ -226,19 +226,19 @@ class SessionView:
         return f"<SessionView of {self.app!r}>"
 
     def __init__(self, app: App, scope: Scope) -> None:
-        self.app = app
-        self.scope = scope
+        self.app: App = app
+        self.scope: Scope = scope
         self._backend = app.session_backend
         self._timeout = app.session_timeout
         #: The id that the client knows, or is about to be told; None if it knows none.
         self.id: str | None = None
         self.data: dict[str, Any] = {}
-        self.regenerate = False
+        self.regenerate: bool = False
         self._stored = False
         #: Whether it is another app's, which loads and saves it.
-        self.shared = False
+        self.shared: bool = False
         #: Whether the client can be told no id any more, so that no session may begin.
-        self.sealed = False
+        self.sealed: bool = False
         # What was stored, once somebody looks: only then can it change.
         self._before: dict[str, Any] | None = None
 

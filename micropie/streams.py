@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 #: How long an answer waits for its first piece before it begins all the same, in seconds.  A look into a database
 #: takes less, so that what is not found is still a 404; nobody who opens a stream of news notices so much.

@@ -21,7 +21,7 @@ from .exceptions import HTTPError, MultipartFileError
 
 __all__ = ["Upload"]
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 if TYPE_CHECKING:
     from tempfile import SpooledTemporaryFile
@@ -95,11 +95,12 @@ class FileQueue(asyncio.Queue[bytes | None]):
         # Where in the spool the unread rest begins and ends, if it lies there; and where all of it began.
         self._start = self._end = self._begin = 0
         #: How many bytes have come in, and how many of them lie in the spool.
-        self.received = self._spooled = 0
+        self.received: int = 0
+        self._spooled = 0
         self._more, self._room = asyncio.Event(), asyncio.Event()
         self._error: Exception | None = None
         #: Whether no more of it comes in.
-        self.finished = False
+        self.finished: bool = False
 
     @property
     def maxsize(self) -> int:
@@ -274,8 +275,8 @@ class Upload:
     __slots__ = ("_content", "_failed", "_file", "_rest", "content_type", "filename")
 
     def __init__(self, filename: str, content_type: str, content: FileQueue) -> None:
-        self.filename = filename
-        self.content_type = content_type
+        self.filename: str = filename
+        self.content_type: str = content_type
         self._content = content
         # What was received and not yet given out; why the file is not whole; and the file as a file.
         self._rest = b""

@@ -22,7 +22,7 @@ from .wire import CLOSED, CONNECTING, OPEN, Wire
 
 __all__ = ["WebSocket"]
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 
 class WebSocket(Wire):

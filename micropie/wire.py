@@ -30,7 +30,7 @@ from .types import Message, Receive, Scope, Send
 if TYPE_CHECKING:
     from .app import App
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 #: So many sends in a row need not wait before somebody looks whether others have had their turn.
 _TURNS = 128

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .app import App
     from .core import Core
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 #: Header fields that say whose page asks, and whether there is more to do than to call the handler.
 _TELLING = frozenset((b"host", b"origin", b"cookie"))

@@ -217,10 +217,10 @@ class TestWebSocket:
     def __init__(self, run: Run, path: str) -> None:
         self._run = run
         self._path = path
-        self.response = httpx.Response(500)
+        self.response: httpx.Response = httpx.Response(500)
         self.subprotocol: str | None = None
         self.close_code: int | None = None
-        self.close_reason = ""
+        self.close_reason: str = ""
         self._open = False
 
     @property
@@ -293,8 +293,7 @@ class TestWebSocket:
             ConnectionClosed: When the app has closed, with code and reason.
             RuntimeError: If the handshake was refused.
             TimeoutError: If no message comes.
-            httpx.RemoteProtocolError: If the app sent what a server would not send.
-            Exception: What the app raised.
+            Exception: What the app raised, or HTTPX's ``RemoteProtocolError`` if it sent what a server would not send.
         """
         self._must_be_open()
         message = await self._hear()

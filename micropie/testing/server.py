@@ -91,12 +91,12 @@ class LiveServer:
         self._uvicorn: _Uvicorn | None = None
         self._running = ExitStack()
         self._log = _Log(self)
-        self.allow_errors = allow_errors
+        self.allow_errors: bool = allow_errors
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._socket.getsockname()[1]
         secure = "s" if options.get("ssl_certfile") else ""
-        self.url = f"http{secure}://127.0.0.1:{self.port}"
-        self.ws_url = f"ws{secure}://127.0.0.1:{self.port}"
+        self.url: str = f"http{secure}://127.0.0.1:{self.port}"
+        self.ws_url: str = f"ws{secure}://127.0.0.1:{self.port}"
 
     @property
     def app(self) -> Any:
