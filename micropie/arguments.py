@@ -129,8 +129,12 @@ class Parameter:
             if query is None:
                 query = request._read_query()
             values: list[Any] | None = query.get(self.name)
-            if not values and request._contents is not None:
-                values = request._contents.values(self.name)
+            contents = request._contents
+            if not values and contents is not None:
+                if contents.fields is None and type(contents.json) is dict and self.name in contents.json:
+                    value = contents.json[self.name]  # PERF: as values() has it, but for a call and a list
+                    return value if self.any_text and isinstance(value, str) else self._converted([value])
+                values = contents.values(self.name)
             if values:
                 if self.as_sent or (self.any_text and isinstance(values[0], str)):
                     return values[0]

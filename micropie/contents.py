@@ -107,7 +107,7 @@ class Contents:
                     self.fields = parse_pairs(data, "form")
                 else:
                     self.fields = await parse_form(data, self._limits, charset)
-            elif is_json(kind):
+            elif kind == "application/json" or is_json(kind):  # PERF: a call less
                 data = self._at_once()
                 self.json = parse_json(await self.body.read() if data is None else data, self._limits)
             elif kind == "multipart/form-data":

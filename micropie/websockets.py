@@ -207,11 +207,11 @@ class WebSocket(Wire):
         """Send a value as JSON, in a text frame.
 
         Args:
-            value: What JSON can hold.
+            value: What JSON can hold; NaN and infinities become null.
 
         Raises:
             TypeError: If JSON cannot hold the value.
-            ValueError: For NaN and infinities, which JSON does not have.
+            ValueError: For half a surrogate pair, or what contains itself.
             ConnectionClosed: As :meth:`send`.
             RuntimeError: As :meth:`send`.
         """

@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -276,15 +277,24 @@ async def test_spaces_around_a_value() -> None:
         assert (await client.get("/")).headers["x-a"] == "value"
 
 
-@difference("NaN and infinities")
-async def test_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    nan = Answers({"a": float("nan")})
-    assert await get(nan, "/") == (200, '{"a":null}')
-    monkeypatch.setattr("micropie.codec.orjson", None)
-    assert (await get(nan, "/"))[0] == 500
+@difference("JSON with and without orjson")
+async def test_json_with_and_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        assert await get(Answers([float("nan"), date(2026, 1, 31)]), "/") == (200, '[null,"2026-01-31"]')
+        async with TestClient(Answers()) as client:
+            answer = await client.post("/received", content=b'{"a":NaN}', headers=JSON)
+            assert answer.status_code == 400
+            answer = await client.post("/received", content=b"%d" % 10**39, headers=JSON)
+            assert answer.text == str(10**39)
+        monkeypatch.setattr("micropie.codec.orjson", None)
+
+
+@difference("Deeply nested JSON")
+async def test_nested_json() -> None:
     async with TestClient(Answers()) as client:
-        answer = await client.post("/received", content=b'{"a":NaN}', headers=JSON)
-        assert answer.status_code == 400
+        for depth, status in ((254, 200), (255, 400)):
+            answer = await client.post("/received", content=b"[" * depth + b"]" * depth, headers=JSON)
+            assert answer.status_code == status
 
 
 @difference("The content type of errors")
