@@ -242,14 +242,21 @@ class App:
             app: The other app.
 
         Raises:
-            ValueError: If the prefix does not begin with a slash or is only one.
+            ValueError: If the prefix does not begin with a slash or is only one, or if there is a route or another app.
             TypeError: If the other app cannot be called.
         """
         if not callable(app) or isinstance(app, type):
             raise TypeError(f"mount() takes an ASGI app, such as an instance of App, not {app!r}")
-        mounts = self._micropie.mounts
+        core, prefix = self._micropie, parse_prefix(prefix)
+        mounts = core.mounts
+        if any(mount.prefix == prefix for mount in mounts):
+            raise ValueError(f"another app is mounted at {prefix} already")
+        for routes in (core.http_routes, core.websocket_routes):
+            if prefix in routes.by_path:
+                hidden = f"{type(self).__name__}.{routes.by_path[prefix].name}"
+                raise ValueError(f"an app at {prefix} would hide {hidden}: give one of them another name")
         state = next((mount.state for mount in mounts if mount.app is app), {})
-        mounts.append(Mount(parse_prefix(prefix), app, state))
+        mounts.append(Mount(prefix, app, state))
         mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
     def url_for(self, handler: str | Callable[..., Any], /, *segments: Any, **values: Any) -> str:

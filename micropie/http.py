@@ -145,10 +145,13 @@ async def _prepare(request: Request) -> Handler | Answer | None:
             return early
         chosen = request._route_handler
     handler = core.http_routes.find(request, chosen)
+    # Whether somebody takes it comes before what is wrong with it.
+    if scope["method"] not in handler.allowed or (brings and (request._segments or app.middlewares)):
+        if request.method == "OPTIONS" and "OPTIONS" not in handler.allowed:
+            handler.plan.check(request.path_params)
+            return Answer(204, b"", handler.allow)
+        handler.check(request)
     if brings:
-        # Whether somebody takes it comes before what is wrong with it.
-        if handler.allowed is not None or request._segments:
-            handler.check(request)
         if request._contents is None:
             request._contents = Contents(scope["method"], fields, request._receive, core.limits)
         request._form = await request._contents.read()

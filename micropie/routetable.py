@@ -13,7 +13,7 @@ from typing import Any
 
 from .app import App
 from .arguments import is_session_only, signature_of
-from .routing import Handler
+from .routing import USUAL, Handler
 
 _STARS: dict[Any, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 _HEAD = ("METHOD", "PATH", "ARGUMENTS", "")
@@ -43,7 +43,7 @@ def _rows(app: App, prefix: str) -> Iterator[tuple[str, ...]]:
 def _method(handler: Handler, websocket: bool) -> str:
     if websocket:
         return "WebSocket"
-    return "any" if handler.allowed is None else ", ".join(sorted(handler.allowed))
+    return "any" if handler.allowed is USUAL else ", ".join(sorted(handler.allowed))
 
 
 def _about(handler: Handler) -> str:

@@ -27,9 +27,16 @@ RESERVED = frozenset(("close_websockets", "env", "from_thread", "mount", "reques
 
 _METHODS = "_micropie_methods"
 
+#: What a handler without @methods answers.  No page is meant by the others: OPTIONS asks about it, and TRACE tests the
+#: way there.
+USUAL = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
+
 
 def methods(*names: str) -> Callable[[F], F]:
     """Let a handler answer only these HTTP methods; another one is answered with 405 and ``Allow``.
+
+    Without it a handler answers GET, HEAD, POST, PUT, PATCH and DELETE.  OPTIONS is answered with 204 and ``Allow``,
+    unless the handler lists it here.
 
     Args:
         names: Method names such as ``"POST"``; ``"GET"`` includes HEAD.
@@ -57,11 +64,11 @@ class Handler:
         name: The method's name.
         call: The bound method; what raises an error if it cannot work.
         plan: How to get its arguments.
-        allowed: The HTTP methods that it answers; None for all.
+        allowed: The HTTP methods that it answers.
         blocks: Whether it may block, so that it has to run in a thread.
         may_return_none: Whether it says so itself, or has been warned of.
         problem: Why it cannot work, in words; None if it can.
-        direct: Whether nothing has to be looked at before it is called and awaited: ``async``, for every method.
+        direct: Whether nothing has to be looked at before it is called and awaited: ``async``, for every usual method.
         simple: Whether moreover it takes no arguments.
         waits: Whether it can wait for more of a form, so that it is called while that comes in.
     """
@@ -82,7 +89,9 @@ class Handler:
     def __init__(self, name: str, call: Callable[..., Any], *, websocket: bool, exact: bool = True) -> None:
         inner = inspect.unwrap(call)
         self.name: str = name
-        self.allowed: frozenset[str] | None = getattr(call, _METHODS, None)
+        self.allowed: frozenset[str] = getattr(call, _METHODS, USUAL)
+        if websocket and self.allowed is not USUAL:
+            raise TypeError(f"{name} handles WebSockets, which have no method: take @methods(...) away")
         self.waits: bool = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
         # Calling a generator function runs nothing yet; its steps go to the threads one by one.
         self.blocks: bool = not (self.waits or inspect.isgeneratorfunction(inner))
@@ -90,13 +99,18 @@ class Handler:
         self.problem: str | None = _problem(name, call) if websocket else None
         self.call: Callable[..., Any] = call if self.problem is None else _refusing(self.problem)
         self.plan: Plan = Plan(self.call, skip=int(websocket), exact=exact)
-        self.direct: bool = inspect.iscoroutinefunction(self.call) and self.allowed is None
+        self.direct: bool = inspect.iscoroutinefunction(self.call) and self.allowed is USUAL
         self.simple: bool = self.direct and self.plan.empty
 
     def __repr__(self) -> str:
         if self.problem is not None:
             return f"<Handler {self.name}: refuses, {self.problem}>"
-        return f"<Handler {self.name}: {', '.join(sorted(self.allowed or ())) or 'any method'}>"
+        return f"<Handler {self.name}: {'any method' if self.allowed is USUAL else ', '.join(sorted(self.allowed))}>"
+
+    @property
+    def allow(self) -> list[tuple[str, str]]:
+        """The header fields that tell the methods."""
+        return [("Allow", ", ".join(sorted(self.allowed)))]
 
     def check(self, request: Request) -> None:
         """Refuse a request that this handler never answers, whatever is in its body.
@@ -104,8 +118,8 @@ class Handler:
         Raises:
             HTTPError: 405 for its method, 404 for its path segments.
         """
-        if self.allowed is not None and request.method not in self.allowed:
-            raise HTTPError(405, headers=[("Allow", ", ".join(sorted(self.allowed)))])
+        if request.method not in self.allowed:
+            raise HTTPError(405, headers=self.allow)
         if request._segments:
             self.plan.check(request._segments)
 

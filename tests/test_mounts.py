@@ -176,14 +176,6 @@ async def test_a_micropie_app_can_be_a_child_and_have_children(
     assert (await http(Parent(a=child), path, **more)).json == answer
 
 
-async def test_a_prefix_hides_the_route_of_its_name() -> None:
-    class Both(Parent):
-        async def a(self) -> str:
-            return "route"
-
-    assert (await http(Both(a=Raw(*HELLO)), "/a")).text == "child"
-
-
 # --- hooks ----------------------------------------------------------------------------------------------
 
 
@@ -721,3 +713,39 @@ async def test_a_send_that_ends_after_the_close_does_not_open_the_socket_again()
     await app(make_scope("websocket", "/child/", ()), receive, send)
     await asyncio.gather(*child.tasks)
     assert sent == ["websocket.accept", "websocket.send", "websocket.close"]
+
+
+class Shop(App):
+    async def index(self) -> str:
+        return "shop"
+
+    async def admin(self) -> str:
+        return "admin"
+
+    async def ws_news(self, ws: WebSocket) -> None: ...
+
+    async def _private(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("prefix", "hidden"),
+    [("/admin", "admin"), ("/admin/", "admin"), ("/news", "ws_news"), ("/index", "index")],
+)
+def test_a_mount_hides_no_route(prefix: str, hidden: str) -> None:
+    """A mount and a method of one name are an error, since the method could never be reached."""
+    app = Shop()
+    with pytest.raises(ValueError, match=f"would hide Shop.{hidden}: give one of them another name"):
+        app.mount(prefix, App())
+    app.mount("/admin/deep", App())
+    app.mount("/_private", App())
+    app.mount("/other", App())
+
+
+@pytest.mark.parametrize("again", ["/a", "/a/", "/a//"])
+def test_one_app_a_prefix(again: str) -> None:
+    """Two mounts of one prefix are an error, since the second could never be reached."""
+    app = Shop()
+    app.mount("/a", App())
+    with pytest.raises(ValueError, match="another app is mounted at /a already"):
+        app.mount(again, App())
+    app.mount("/a/b", App())

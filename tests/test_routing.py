@@ -85,6 +85,10 @@ class Site(Mixin, Base):
     async def change(self) -> str:
         return "changed"
 
+    @methods("OPTIONS")
+    async def asked(self) -> str:
+        return "asked"
+
     @methods("GET")
     async def look(self) -> str:
         return "looked"
@@ -99,6 +103,10 @@ class Site(Mixin, Base):
     async def ws_chat(self, ws: WebSocket, room: str = "lobby") -> None:
         await ws.accept()
         await ws.send(room)
+
+
+#: What a handler without @methods answers.
+USUAL = "DELETE, GET, HEAD, PATCH, POST, PUT"
 
 
 class Wiki(App):
@@ -218,12 +226,82 @@ async def test_an_index_with_parameters_gets_what_no_other_handler_takes(
         ("POST", "/look", 405, "GET, HEAD"),
         ("DELETE", "/decorated_get", 405, "GET, HEAD"),
         ("DELETE", "/greet", 200, None),
+        # Without @methods, and what is meant for no page.
+        *((method, "/greet", 200, None) for method in ("GET", "HEAD", "POST", "PUT", "PATCH")),
+        *((method, "/sync/", 200, None) for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")),
+        ("OPTIONS", "/greet", 204, USUAL),
+        ("OPTIONS", "/greet/Alice", 204, USUAL),
+        ("OPTIONS", "/sync", 204, USUAL),
+        ("OPTIONS", "/change", 204, "POST, PUT"),
+        ("OPTIONS", "/look", 204, "GET, HEAD"),
+        ("OPTIONS", "/nothing", 404, None),
+        ("OPTIONS", "/greet/Alice/more", 404, None),
+        ("OPTIONS", "/asked", 200, None),
+        ("GET", "/asked", 405, "OPTIONS"),
+        *((method, "/greet", 405, USUAL) for method in ("TRACE", "CONNECT", "BREW", "get", "QUERY")),
+        ("TRACE", "/sync", 405, USUAL),
+        ("BREW", "/change", 405, "POST, PUT"),
+        ("TRACE", "/nothing", 404, None),
     ],
 )
 async def test_methods_restrict_a_handler(method: str, target: str, status: int, allow: str | None) -> None:
     answer = await http(Site(), target, method)
     assert answer.status == status
     assert answer.headers.get("allow") == allow
+
+
+class Preflight(HttpMiddleware):
+    """Answers for all pages, as one for CORS does."""
+
+    async def before_request(self, request: Any) -> Any:
+        return {"status_code": 200, "body": "asked"} if request.method == "OPTIONS" else None
+
+    async def after_request(
+        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+    ) -> None:
+        extra_headers.append(("X-Seen", str(status_code)))
+
+
+class After(Preflight):
+    async def before_request(self, request: Any) -> Any: ...
+
+
+async def test_hooks_see_options() -> None:
+    """A before hook may answer OPTIONS itself, and after hooks see the answer that a route gives."""
+    for hook, status, text in ((Preflight(), 200, "asked"), (After(), 204, "")):
+        app = Site()
+        app.middlewares.append(hook)
+        answer = await http(app, "/greet", "OPTIONS")
+        assert (answer.status, answer.text) == (status, text)
+        assert answer.headers.get("x-seen") == (None if status == 200 else "204")
+        assert (await http(app, "/greet", "TRACE")).status == 405
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "BREW"])
+async def test_a_handler_never_runs_for_them(method: str) -> None:
+    """Not with a body, a session, or a middleware either."""
+    ran = []
+
+    class Careful(App):
+        async def index(self) -> str:
+            ran.append(method)
+            return ""
+
+    app = Careful()
+    for headers in ([], [("Cookie", "session_id=an-id-of-sixteen")], [("Content-Type", "application/json")]):
+        await http(app, "/", method, headers=headers, body=b"{")
+        app.middlewares.append(After())
+    assert not ran
+
+
+@pytest.mark.parametrize("names", [("POST",), ("GET", "OPTIONS")])
+def test_a_websocket_has_no_method(names: tuple[str, ...]) -> None:
+    async def ws_chat(self: App, ws: WebSocket) -> None: ...
+
+    with pytest.raises(TypeError, match="ws_chat handles WebSockets, which have no method: take @methods"):
+        type("Chat", (App,), {"ws_chat": methods(*names)(ws_chat)})()
+    with pytest.raises(TypeError, match="ws_chat handles WebSockets"):
+        type("Chat", (App,), {"ws_chat": logged(methods(*names)(ws_chat))})()
 
 
 @pytest.mark.parametrize("names", [(), (len,), ("GET", None)])

@@ -150,6 +150,15 @@ async def test_routes() -> None:
         assert (await get(Odd(), path))[0] == 404
 
 
+@difference("Methods other than GET, HEAD, POST, PUT, PATCH and DELETE")
+async def test_other_methods() -> None:
+    async with TestClient(Greeter()) as client:
+        for method, status in (("OPTIONS", 204), ("TRACE", 405), ("BREW", 405), ("DELETE", 200)):
+            answer = await client.request(method, "/greet")
+            assert answer.status_code == status
+            assert (answer.headers.get("allow") is None) is (status == 200)
+
+
 @difference("Routes called ``env``, ``mount``, ``request``, ``url_for`` or ``websockets``")
 async def test_reserved_names() -> None:
     for name in ("env", "mount", "request", "url_for", "websockets"):
