@@ -790,7 +790,7 @@ FORMS = {
 async def test_a_hook_reads_a_form_with_files(form: str, size: int, names: Any, where: str) -> None:
     """It takes nothing from the handler, nor from a mounted app, which gets the very bytes."""
     app, body = Uploads(), FORMS[form]
-    app.mount("/raw", mounted_app)
+    app.mount("/mounted", mounted_app)
     app.mount("/ours", Uploads())
     app.middlewares.append(Token(*names))
     if where == "chosen app":
@@ -800,9 +800,12 @@ async def test_a_hook_reads_a_form_with_files(form: str, size: int, names: Any, 
                 request._subapp = mounted_app
 
         app.middlewares.append(Choose())
-    target = {"here": "/both", "mounted": "/raw", "mounted app of ours": "/ours/both", "chosen app": "/x"}[
-        where
-    ]
+    target = {
+        "here": "/both",
+        "mounted": "/mounted",
+        "mounted app of ours": "/ours/both",
+        "chosen app": "/x",
+    }[where]
     seen: list[Any] = []
     answer = await http(app, target, "POST", headers=[TYPE], body=pieces_of(body, size), seen=seen)
     if not form.startswith("token"):
@@ -818,7 +821,7 @@ async def test_a_hook_reads_a_form_with_files(form: str, size: int, names: Any, 
 
 
 @pytest.mark.parametrize("body", [[b"title=t&token=secret"], [b"title=t&", b"token=sec", b"ret"]])
-@pytest.mark.parametrize("target", ["/raw", "/both"])
+@pytest.mark.parametrize("target", ["/mounted", "/both"])
 async def test_a_hook_reads_a_plain_form_before_a_mount(body: list[bytes], target: str) -> None:
     """Forms and JSON have been read before a hook runs, below a mount too; other apps get the same bytes."""
 
@@ -858,15 +861,15 @@ async def test_what_is_wrong_for_a_hook_is_none_of_a_mounted_apps_business(
             pass
 
     app = App(**settings)
-    app.mount("/raw", mounted_app)
+    app.mount("/mounted", mounted_app)
     app.middlewares.append(Blind())
-    assert (await http(app, "/raw", "POST", headers=headers, body=body)).body == b"a=1&b={&c"
+    assert (await http(app, "/mounted", "POST", headers=headers, body=body)).body == b"a=1&b={&c"
 
 
 async def test_an_empty_body_reaches_a_mounted_app() -> None:
     """A hook that read that there is nothing leaves nothing for the other app, not silence."""
     app = App()
-    app.mount("/raw", mounted_app)
+    app.mount("/mounted", mounted_app)
     app.middlewares.append(Token())
     app.middlewares[0].names = ()
 
@@ -876,7 +879,7 @@ async def test_an_empty_body_reaches_a_mounted_app() -> None:
 
     app.middlewares = [Reads()]
     for headers in ([PLAIN], [TYPE], []):
-        assert (await http(app, "/raw", "POST", headers=headers)).body == b""
+        assert (await http(app, "/mounted", "POST", headers=headers)).body == b""
 
 
 async def test_on_headers_can_wait_for_a_form() -> None:
