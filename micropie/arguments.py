@@ -148,6 +148,9 @@ class Parameter:
                 return self.convert(stored)
             except MISFITS:
                 pass  # what does not fit is of no use to the handler, so it counts as missing
+        return self._missing()
+
+    def _missing(self) -> Any:
         if self.default is not Signed.empty:
             return self.default
         if self.session_only:
