@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from .concurrency import running_loop
 from .core import Core
-from .headers import field_list
+from .headers import field_list, parse_cookies
 from .http import serve_http
 from .middleware import HttpMiddleware, WebSocketMiddleware
 from .mounts import Mount, parse_prefix
@@ -304,6 +304,10 @@ class App:
             jinja2.TemplateError: If the template is missing or wrong.
         """
         return await self.env.get_template(name).render_async(context)
+
+    def _parse_cookies(self, cookie_header: str) -> dict[str, str]:
+        # No part of the public interface, but apps that were written for 0.32 call it.
+        return parse_cookies(cookie_header)
 
     def _redirect(
         self, location: str, extra_headers: Headers | Mapping[str, str] | None = None, status: int = 302

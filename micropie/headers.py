@@ -231,13 +231,13 @@ def find_header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def decode_headers(scope: Scope) -> dict[str, str]:
-    """All fields as text, lower-case names; repeated ones are joined (RFC 9110, section 5.3)."""
+    """All fields as text, UTF-8 or else latin-1; repeated ones are joined (RFC 9110, section 5.3)."""
     decoded: dict[str, str] = {}
     repeated: dict[
         str, list[str]
     ] = {}  # joined at the end: one by one would take minutes for a hostile client's
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = raw_name.decode("latin-1").lower(), _as_utf8(raw_value.decode("latin-1"))
         if name in decoded:
             repeated.setdefault(name, [decoded[name]]).append(value)
         else:
@@ -279,7 +279,7 @@ def _cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
 
 
 def _as_utf8(text: str) -> str:
-    """What browsers mean by bytes beyond ASCII: UTF-8; latin-1 for what cannot be that."""
+    """What clients mean by bytes beyond ASCII: UTF-8; latin-1 for what cannot be that."""
     if text.isascii():
         return text
     try:

@@ -34,8 +34,8 @@ class HttpMiddleware:
             request: The request.
 
         Returns:
-            None to go on, or a dict with ``status_code``, ``body`` and ``headers``, each optional: the
-            answer, without a handler.
+            None to go on, or a dict with one or more of ``status_code``, ``body`` and ``headers``: the answer,
+            without a handler.  An empty dict is as None.
         """
         return None
 
@@ -90,11 +90,11 @@ class WebSocketMiddleware:
 
 
 def short_circuit(result: Any, hook: Any) -> dict[str, Any] | None:
-    """What a before hook returned.
+    """What a hook returned; an empty dict says no more than None.
 
     Raises:
         TypeError: If it is neither None nor a dict.
     """
     if result is None or isinstance(result, dict):
-        return result
+        return result or None
     raise TypeError(f"{hook.__qualname__} returned {type(result).__name__}; a hook returns None or a dict")

@@ -61,7 +61,7 @@ class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
         return value
 
 
-class fresh(lazy[T]):  # noqa: N801
+class fresh(lazy[T]):  # noqa: N801  # as lazy is
     """An attribute that is computed each time that it is looked at, until it is set."""
 
     @overload

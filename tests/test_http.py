@@ -626,7 +626,6 @@ async def test_after_hooks_run_once_and_in_reverse_on_every_way_out(target: str,
 @pytest.mark.parametrize(
     ("before", "status", "body"),
     [
-        ({}, 200, b""),
         ({"status_code": 429, "body": "slowly"}, 429, b"slowly"),
         ({"body": {"a": 1}}, 200, b'{"a":1}'),
         ({"body": "x", "headers": [("X-A", "b")]}, 200, b"x"),

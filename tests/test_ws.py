@@ -352,7 +352,6 @@ async def test_after_hooks_run_once_and_in_reverse_on_every_way_out(app: Life, t
 @pytest.mark.parametrize(
     ("before", "status"),
     [
-        ({}, 403),
         ({"code": 1008, "reason": "no"}, 403),
         ({"status_code": 429, "body": "slowly"}, 429),
         (HTTPError(402), 402),
