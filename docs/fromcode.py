@@ -49,6 +49,7 @@ UNITS = {
     "max_form_parts": "fields and files",
     "max_message_size": "bytes",
     "session_timeout": "seconds",
+    "session_store_timeout": "seconds",
     "sync_workers": "threads",
 }
 
@@ -59,7 +60,7 @@ TAKES: dict[Callable[..., Any], str] = {
     settings._count: "{unit}, a whole number above 0",
     settings._flag: "``True`` or ``False``",
     settings._optional_flag: "``True``, ``False``, or ``None`` to decide by the connection",
-    settings._cookie: "a name, or a dict of ``name``, ``path``, ``domain`` and ``samesite``",
+    settings._cookie: "a name, or a dict of ``name``, ``path``, ``domain``, ``samesite`` and ``partitioned``",
     settings._function: "a function without arguments that returns ``str``",
     settings._optional_function: "a function of the id that returns it, or ``None``; ``None`` for no check",
     settings._origins: "a list of origins or patterns, such as ``https://*.example.com``",

@@ -78,6 +78,9 @@ class App:
     close_timeout: float = 3.0
     #: Seconds that a session lives after its last use.
     session_timeout: int = SESSION_TIMEOUT
+    #: Seconds that the session store may take to load or to save a session, or None.  If loading takes longer, or
+    #: fails, whoever looks at the session gets 503, and nobody else notices.
+    session_store_timeout: float | None = 5.0
     #: The name of the session's cookie, or a dict with any of ``name``, ``path`` (the root path unless
     #: set), ``domain`` (this host alone), ``samesite`` (``"lax"``, ``"strict"`` or ``"none"``) and
     #: ``partitioned`` (False).
@@ -230,7 +233,7 @@ class App:
             raise RuntimeError(problem)
         return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
-    def mount(self, prefix: str, app: ASGIApp) -> None:
+    def mount(self, prefix: str, app: ASGIApp, *, session: bool = True) -> None:
         """Let another ASGI app answer all HTTP requests and WebSockets below a prefix.
 
         This app's before hooks and its origin check come first.  The other app gets the full path, with
@@ -240,6 +243,10 @@ class App:
         Args:
             prefix: Such as ``"/admin"``; of several that fit a path the longest counts.
             app: The other app.
+            session: Whether it shares this app's session: a MicroPie app as its ``request.session``, any other one as
+                ``scope["session"]``.  If False, no session is loaded for its requests, and this app's hooks
+                find an empty one there, in which nothing is stored: for files, and for an app with sessions
+                of its own.
 
         Raises:
             ValueError: If the prefix does not begin with a slash or is only one, or if there is a route or another app.
@@ -256,7 +263,7 @@ class App:
                 hidden = f"{type(self).__name__}.{routes.by_path[prefix].name}"
                 raise ValueError(f"an app at {prefix} would hide {hidden}: give one of them another name")
         state = next((mount.state for mount in mounts if mount.app is app), {})
-        mounts.append(Mount(prefix, app, state))
+        mounts.append(Mount(prefix, app, state, session))
         mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
     def url_for(self, handler: str | Callable[..., Any], /, *segments: Any, **values: Any) -> str:

@@ -139,8 +139,9 @@ class Parameter:
                 if self.as_sent or (self.any_text and isinstance(values[0], str)):
                     return values[0]
                 return self._converted(values)
-        session = request._view
-        if session is not None and self.name in session.data:
+        # Without a view the client has sent no cookie; what only a session can hold is asked for all the same, since
+        # the answer is another one for those who have one.
+        if (self.session_only or request._view is not None) and self.name in request.session:
             stored = request.session[self.name]
             if self.convert is None:
                 return stored

@@ -49,6 +49,30 @@ def awaited_by_tasks() -> Iterator[tuple[asyncio.Task[Any], Any]]:
             step = getattr(step, "cr_await", None)
 
 
+def in_loop() -> bool:
+    """Whether an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def run_at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that waits for nothing from its beginning to its end.
+
+    Raises:
+        RuntimeError: If it does wait.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError(f"{coroutine!r} waits where nothing can be waited for")
+
+
 @types.coroutine
 def resumed(coroutine: Coroutine[Any, Any, T], future: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that was begun, by ``send(None)``, and waits for a future."""

@@ -19,6 +19,7 @@ from .exceptions import HTTPError
 from .mounts import Mount, mount_of
 from .origins import parse_hosts
 from .routing import Routes
+from .sessions import Recently
 from .settings import CHECKS, SessionCookie, parse_origins, session_cookie
 from .watch import Watch
 
@@ -42,6 +43,7 @@ class Core:
         open_websockets: The WebSockets that were accepted and whose handlers have not ended.
         pool: The threads of sync handlers.
         limits: What a body may cost.
+        recently: What has happened lately to its sessions.
         allowed_origins: The setting, in the form in which browsers send origins.
         allowed_hosts: The setting, in lower case.
         begun: Whether there was a lifespan, or else a request.
@@ -63,6 +65,7 @@ class Core:
         "mounts",
         "open_websockets",
         "pool",
+        "recently",
         "session_cookie",
         "watch",
         "websocket_routes",
@@ -81,6 +84,7 @@ class Core:
         self.open_websockets: set[WebSocket] = set()
         self.watch: Watch = Watch(app, self.open_websockets)
         self.pool: Pool = Pool(root.sync_workers)
+        self.recently: Recently = Recently()
         self.http_routes: Routes = Routes(app, root)
         self.websocket_routes: Routes = Routes(app, root, websocket=True)
 
@@ -201,7 +205,15 @@ class Core:
         validator = self._app.session_id_validator
         if not value or validator is None:
             return value or None
-        return validator(value) or None
+        try:
+            found = validator(value)
+        except ValueError:  # as converters such as UUID say no
+            return None
+        except Exception:
+            logger.exception("session_id_validator failed, so the id counts as none")
+            return None
+        # One that only says yes, or returns what it has made of the id, means the id.
+        return found if isinstance(found, str) else value if found else None
 
     def new_session_id(self) -> str:
         """An id for a session that begins.

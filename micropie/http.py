@@ -32,7 +32,7 @@ from .responses import (
 from .routing import Handler
 from .streams import Stream
 from .types import ASGIApp, Message, Receive, Scope, Send
-from .visits import load_session, save_before_answer
+from .visits import prepare_session, save_before_answer, vary
 from .ws import serve_websocket
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
         if type(result) is Answer:
             await _send_answer(request, result)
         elif result is not None:
+            request._sealed = True
             await send({"type": "http.response.start", "status": 200, "headers": result[0]})
             await send(
                 {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else result[1]}
@@ -136,8 +137,9 @@ async def _prepare(request: Request) -> Handler | Answer | None:
     fields = dict(scope["headers"])  # far cheaper than to look for one after the other
     if core.allowed_hosts:
         check_host(scope, core.allowed_hosts)
-    if b"cookie" in fields or "session" in scope:
-        await load_session(request)
+    cookie = b"cookie" in fields
+    if cookie or "session" in scope or core.mounts:
+        await prepare_session(request, cookie=cookie)
     brings = scope["method"] != "GET" or b"content-length" in fields or b"transfer-encoding" in fields
     if app.middlewares or core.mounts:
         early = await _run_hooks(request, brings)
@@ -290,7 +292,7 @@ async def _join(request: Request, start: Message) -> bool:
             return True
         start = {**start, "status": result.status}
         fields = sound_length(encode_headers(result.headers))
-    fields += encode_headers(await save_before_answer(request))
+    fields = await save_before_answer(request, fields)
     request._started = True
     await request._send({**start, "headers": fields})
     return False
@@ -321,10 +323,12 @@ async def _start(request: Request, result: Answer) -> tuple[Answer, bytes | None
     try:
         headers, body = encode_answer(result)
         if request._marked:
-            headers += encode_headers(await save_before_answer(request))
+            headers = await save_before_answer(request, headers)
+        request._sealed = True
     except Exception as error:
         result = await answer_to(request, error)
         headers, body = encode_answer(result)
+        headers = vary(request, headers)
     request._started = True
     await request._send({"type": "http.response.start", "status": result.status, "headers": headers})
     if body is None:

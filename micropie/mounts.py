@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from .requests import OUTER_KEY, SESSION_KEY, Request
+from .requests import OUTER_KEY, Request
 from .routing import is_below
+from .sessions import OuterSession
 from .types import ASGIApp, Scope
 
 
@@ -22,6 +23,8 @@ class Mount(NamedTuple):
     prefix: str
     app: ASGIApp
     state: dict[str, Any]
+    #: Whether it shares the session of the app in which it is mounted.
+    session: bool = True
 
 
 def parse_prefix(prefix: str) -> str:
@@ -66,7 +69,10 @@ def find_mount(mounts: list[Mount], request: Request) -> tuple[ASGIApp, Scope] |
         **request.scope,
         "root_path": (request.scope.get("root_path") or "") + mount.prefix,
         OUTER_KEY: request,
+        "session": OuterSession(request._session),
     }
+    if not mount.session:
+        del scope["session"]
     if mount.state:
         scope["state"] = {**(scope.get("state") or {}), **mount.state}
     return mount.app, scope
@@ -86,5 +92,6 @@ def _chosen_scope(request: Request) -> Scope:
     root = (scope.get("root_path") or "") + "/" + request._subapp_mount_path.strip("/")
     root = root.rstrip("/")
     path = root + "/" + request._subapp_path.lstrip("/")
-    inherited = {"session": request.session, SESSION_KEY: request._session}
-    return {**scope, "path": path, "raw_path": None, "root_path": root, OUTER_KEY: request, **inherited}
+    session = OuterSession(request._session)
+    inherited = {OUTER_KEY: request, "session": session}
+    return {**scope, "path": path, "raw_path": None, "root_path": root, **inherited}

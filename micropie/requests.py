@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar, Token
 from datetime import datetime
@@ -25,8 +26,7 @@ __all__ = ["Request", "WebSocketRequest", "current_request"]
 
 T = TypeVar("T")
 
-#: Where a scope holds the session of an outer MicroPie app, beside the plain dict that any app can use.
-SESSION_KEY = "micropie.session"
+logger = logging.getLogger("micropie")
 
 #: Where a scope holds the request of an outer MicroPie app, which knows where this app is mounted.
 OUTER_KEY = "micropie.outer"
@@ -277,8 +277,8 @@ class Request:
 
     @property
     def _session(self) -> SessionView:
+        """The view of the session, at which nobody need have looked."""
         if self._view is None:
-            self._marked = True
             self._view = SessionView(self._app, self.scope)
             self._view.sealed = self._sealed
         return self._view
@@ -288,14 +288,20 @@ class Request:
         """The session, empty if the client has none.
 
         Change it in place; what has changed is stored when the handler is done.  Setting it to ``{}``
-        logs out: the stored session is deleted.
+        logs out: the stored session is deleted.  A request that does not look at it has no cookie in its answer; one
+        that does is answered with ``Vary: Cookie``.
+
+        Raises:
+            HTTPError: 503 if the store fails, or takes longer than ``session_store_timeout``.
         """
+        self._marked = True
         return self._session.look()
 
     @session.setter
     def session(self, data: dict[str, Any]) -> None:
         if not isinstance(data, dict):
             raise TypeError(f"the session is a dict, and {{}} logs out; not {data!r}")
+        self._marked = True
         self._session.replace(data)
 
     def regenerate_session(self) -> None:
@@ -304,20 +310,35 @@ class Request:
         Raises:
             RuntimeError: For any WebSocket, and for a stream that has begun, whose clients learn no new id; for the
                 session of an outer app that is no MicroPie app.
+            HTTPError: As :attr:`session`.
         """
-        if self._session.shared:
+        view = self._session
+        if view.shared:
             raise RuntimeError("the session belongs to an outer app: only that can give it a new id")
         if self.scope["type"] != "http" or self._sealed:
             raise RuntimeError("a session gets a new id only with an HTTP answer, before that begins")
-        self._session.regenerate = True
+        self._marked = True
+        view.look()
+        view.regenerate = True
 
     async def save_session(self) -> None:
         """Store what has changed in the session so far, for example before a long wait.
 
-        A session that is new is stored with the answer, since only that can tell the client its id.
+        A session that is new is stored with the answer, since only that can tell the client its id.  One that was not
+        changed is renewed, if that was not done lately.
+
+        Raises:
+            HTTPError: As :attr:`session`.
+            Exception: What the store raises; TimeoutError if it takes longer than ``session_store_timeout``.
         """
-        if self._view is not None:
-            await self._view.save()
+        self._marked = True
+        self._session.look()
+        await self._session.save()
+
+    def _warn_of_lost_session(self) -> None:
+        logger.warning(
+            "what was written to the session for %s is lost: its mount has session=False", self._shown_path
+        )
 
     def _seal(self) -> None:
         self._sealed = True

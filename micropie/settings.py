@@ -23,6 +23,7 @@ class Settings(TypedDict, total=False):
     send_timeout: float | None
     close_timeout: float
     session_timeout: int
+    session_store_timeout: float | None
     session_cookie: str | Mapping[str, str | bool]
     session_cookie_secure: bool | None
     session_id_factory: Callable[[], str]
@@ -161,6 +162,7 @@ CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "send_timeout": _seconds,
     "close_timeout": _bounded_seconds,
     "session_timeout": _count,
+    "session_store_timeout": _seconds,
     "session_cookie": _cookie,
     "session_cookie_secure": _optional_flag,
     "session_id_factory": _function,

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from .codec import dump_json, load_json
 from .concurrency import leave_when
-from .exceptions import ConnectionClosed, InvalidJSON
+from .exceptions import ConnectionClosed, HTTPError, InvalidJSON
 from .headers import encode_headers
 from .jobs import run_jobs
 from .protocol import check_code, check_subprotocol, checked_size, fitting_reason, handshake_headers
@@ -53,8 +53,13 @@ class WebSocket(Wire):
 
     @property
     def session_id(self) -> str | None:
-        """The id of the session that belongs to this socket; None if the client knows of none."""
-        return self._session.id
+        """The id of the session that belongs to this socket; None if the client knows of none, or the store fails."""
+        view = self._session
+        if not view.looked:
+            self._marked = True
+            with suppress(HTTPError):
+                view.look()
+        return view.id
 
     # --- the handshake --------------------------------------------------------------------------------
 
@@ -94,6 +99,8 @@ class WebSocket(Wire):
             self._expect(CONNECTING)  # another task may have been faster
             fields += encode_headers(cookies)
         self._sealed = True
+        if self._view is not None:
+            self._view.sealed = True
         self._state = OPEN
         self.accepted = True
         self._receive_now, self._send_now = self._receive, self._send

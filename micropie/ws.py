@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from .concurrency import is_ordinary, uninterrupted
 from .exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
 from .failures import error_page
-from .headers import clean_headers
+from .headers import clean_headers, find_header
 from .middleware import short_circuit
 from .mounts import find_mount, one_spelling
 from .origins import check_host, check_origin
@@ -20,7 +20,7 @@ from .requests import enter_request, leave_request
 from .responses import header_list
 from .routing import Handler
 from .types import ASGIApp, Message, Receive, Scope, Send
-from .visits import load_session
+from .visits import prepare_session
 from .watch import logs_cancellations
 from .websockets import WebSocket
 from .wire import CLOSED, CONNECTING
@@ -85,7 +85,7 @@ async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
     errors = [] if error is None else [error]
     if ws._entered:
         errors += await _after_hooks(ws)
-    if ws._view is not None:
+    if ws._view is not None and ws._view.looked:
         try:
             await uninterrupted(_save_session(ws, errors))
         except asyncio.CancelledError as late:
@@ -148,7 +148,7 @@ async def _prepare(ws: WebSocket) -> Handler | None:
     if core.allowed_hosts:
         check_host(scope, core.allowed_hosts)
     check_origin(scope, core.allowed_origins)
-    await load_session(ws)
+    await prepare_session(ws, cookie=find_header(scope, b"cookie") is not None)
     if await _refused_by_hook(ws):
         return None
     mounted = find_mount(core.mounts, ws)
@@ -204,7 +204,7 @@ async def _save_session(ws: WebSocket, errors: list[BaseException]) -> None:
             ws._shown_path,
         )
     try:
-        await ws.save_session()
+        await session.save()
     except Exception as error:
         errors.append(error)
 

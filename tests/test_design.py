@@ -298,7 +298,7 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (App._render_template, "name, /, **context"),
     (App._redirect, "location, extra_headers=None, status=302"),
     (App._error_page, "status, detail"),
-    (App.mount, "prefix, app"),
+    (App.mount, "prefix, app, *, session=True"),
     (methods, "*names"),
     (HTTPError, "status, detail='', headers=()"),
     (ConnectionClosed, "code=1005, reason=''"),
@@ -355,6 +355,7 @@ SETTINGS: dict[str, Any] = {
     "send_timeout": 30,
     "close_timeout": 3,
     "session_timeout": SESSION_TIMEOUT,
+    "session_store_timeout": 5.0,
     "session_cookie": "session_id",
     "session_cookie_secure": None,
     "session_id_factory": App.session_id_factory,
@@ -1051,18 +1052,27 @@ class CountingBackend(InMemorySessionBackend):
 
 
 @pytest.mark.parametrize(("headers", "loads"), [([], 0), ([("Cookie", "other=1")], 0), ([COOKIE], 1)])
-async def test_the_session_is_loaded_whenever_its_cookie_is_there(headers: Any, loads: int) -> None:
+async def test_the_session_is_loaded_when_somebody_looks(headers: Any, loads: int) -> None:
     class Site(App):
         async def index(self) -> str:
             return "looks at nothing"
 
+        async def look(self) -> str:
+            return f"{self.request.session}{self.request.session}"
+
         async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+
+        async def ws_look(self, ws: WebSocket) -> None:
+            assert self.request.session is ws.session
             await ws.accept()
 
     backend = CountingBackend()
     await http(Site(backend), headers=headers)
-    assert backend.loaded == [ID] * loads
     await handshake(Site(backend), headers=headers)
+    assert backend.loaded == []
+    await http(Site(backend), "/look", headers=headers)
+    await handshake(Site(backend), "/look", headers=headers)
     assert backend.loaded == [ID] * loads * 2
 
 

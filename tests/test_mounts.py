@@ -289,16 +289,34 @@ async def test_the_session_of_the_parent_is_saved_and_its_cookie_joins_the_child
     def remember(request: Any) -> None:
         request.session["parent"] = 1
 
-    app = Parent(a=Child())
+    class Sets(Child):
+        async def put(self, value: str) -> str:
+            self.request.set_cookie("own", "1")
+            return await super().put(value)
+
+    app = Parent(a=Sets())
     app.middlewares += [Hook([], remember)]
-    app._micropie.mounts[0].app._micropie.session_cookie = app._micropie.session_cookie._replace(
-        name="child_id"
-    )
     answer = await http(app, "/a/put/x")
-    names = sorted(cookie.partition("=")[0] for cookie in answer.cookies)
-    assert names == ["child_id", "session_id"]
-    parents = next(cookie for cookie in answer.cookies if cookie.startswith("session_id="))
-    assert await app.session_backend.load(parents.partition("=")[2].partition(";")[0]) == {"parent": 1}
+    assert sorted(cookie.partition("=")[0] for cookie in answer.cookies) == ["own", "session_id"]
+    session = next(cookie for cookie in answer.cookies if cookie.startswith("session_id="))
+    both = {"parent": 1, "child": "x"}
+    assert await app.session_backend.load(session.partition("=")[2].partition(";")[0]) == both
+
+
+@pytest.mark.parametrize("store", [None, InMemorySessionBackend()], ids=["a store each", "one store"])
+async def test_a_visitor_of_both_has_one_session(store: Any) -> None:
+    """What a new visitor writes in the mounted app, and a login in the outer one, are one session."""
+    outer, inner = Accounts(store), Accounts(store)
+    outer.mount("/a", inner)
+    browser = Browser(outer)
+    await browser.get("/a/login/alice")
+    assert await browser.get("/me") == await browser.hear("/me") == await browser.hear("/a/me") == "alice"
+    await browser.get("/login/bob")
+    assert await browser.get("/a/me") == await browser.get("/me") == "bob"
+    assert list(browser.cookies) == [("session_id", "/")]
+    await browser.get("/a/logout")
+    assert await browser.get("/me") == "None"
+    assert browser.cookies == {}
 
 
 async def test_a_session_that_parent_and_child_share() -> None:
@@ -363,9 +381,9 @@ async def test_apps_side_by_side_and_below_each_other_have_a_login_each(shared: 
     outer, left, right, inner = (
         Accounts(backend, session_cookie=f"session-{number}") if shared else Accounts() for number in range(4)
     )
-    outer.mount("/a", left)
-    outer.mount("/ab", right)
-    left.mount("/a", inner)
+    outer.mount("/a", left, session=False)
+    outer.mount("/ab", right, session=False)
+    left.mount("/a", inner, session=False)
     browser = Browser(outer)
     users = {"/a/a": "dora", "/ab": "bob", "/a": "alice", "": "carol"}
     for prefix, name in users.items():
@@ -385,7 +403,11 @@ async def test_a_save_that_fails_takes_the_place_of_the_childs_answer(
         async def update(self, *arguments: Any) -> None:
             raise OSError(SECRET)
 
+    def remember(request: Any) -> None:
+        request.session["parent"] = 1
+
     app = Parent(a=Raw(*HELLO))
+    app.middlewares += [Hook([], remember)]
     app.session_backend = Failing()
     await app.session_backend.save(ID, {"user": "alice"}, 60)
     answer = await http(app, "/a", headers=COOKIE)
@@ -663,6 +685,7 @@ async def test_the_session_of_a_chosen_app_is_saved_once_at_the_end() -> None:
         async def ws_index(self, ws: WebSocket) -> None:
             await ws.accept()
             before.append(backend.updates)
+            ws.session["n"] = 1
 
     def choose(request: Any) -> None:
         request._subapp = Chosen()

@@ -1,6 +1,8 @@
 """Sessions under concurrency, against a model that one can read.
 
-The last write of each key wins, and a logout wins over all that was begun before it.  A random
+The last write of each key wins, and a logout wins over all that was begun before it.  A login wins over what came
+with the id from before it.  What does not look at its session does nothing to it, and no browser is told twice
+of one that it has.  A random
 history of requests, streams and sockets that overlap is played by the app and by the model.  Whatever the order, both
 have to store the same and tell each browser the same.
 """
@@ -161,19 +163,31 @@ class Site(App):
 class View:
     """The model of one connection: what it loaded, and what it has made of it."""
 
-    def __init__(self, kind: str, browser: int, session_id: str | None, data: dict[str, Any]) -> None:
+    def __init__(self, kind: str, browser: int, sent: str) -> None:
         self.kind = kind
         self.browser = browser
-        self.id = session_id
-        self.before = copy.deepcopy(data)
-        self.data = copy.deepcopy(data)
-        self.regenerates = False
+        #: The id that the browser has sent, whatever that is good for.
+        self.sent = sent
+        self.loaded = self.looked = self.regenerates = False
+        #: The id under which it is stored, and the one that the browser has.
+        self.id: str | None = None
+        self.known: str | None = None
+        self.before: dict[str, Any] = {}
+        self.data: dict[str, Any] = {}
+
+    def load(self, stored: dict[str, dict[str, Any]]) -> None:
+        self.loaded = True
+        if self.sent in stored:
+            self.id = self.known = self.sent
+            self.before, self.data = copy.deepcopy(stored[self.sent]), copy.deepcopy(stored[self.sent])
 
 
 class Races(RuleBasedStateMachine):
     """Browsers whose requests, streams and sockets overlap."""
 
     backend_class: Any = Memory
+    #: Whether the store may wait, so that it is asked when a connection begins rather than when its handler looks.
+    waits = False
     connections = Bundle("connections")
 
     def __init__(self) -> None:
@@ -186,6 +200,9 @@ class Races(RuleBasedStateMachine):
         # The model: what is stored, under which id, and which id each browser has.
         self.stored: dict[str, dict[str, Any]] = {}
         self.cookies: list[str | None] = [None, None]
+        #: The ids of which a browser was told, and those that are worth nothing since a login.
+        self.told: set[str] = set()
+        self.moved: set[str] = set()
         #: The ids that the app has made.
         self.made: list[str] = []
         #: What the app's browsers have.
@@ -221,9 +238,9 @@ class Races(RuleBasedStateMachine):
             for owner in {browser, *([0, 1] if both else ())}:
                 self.cookies[owner] = self.jars[owner] = session_id
         name = f"n{next(self.numbers)}"
-        session_id = self.cookies[browser] or ""
-        data = self.stored.get(session_id, {})
-        self.views[name] = View(kind, browser, session_id if data else None, data)
+        self.views[name] = view = View(kind, browser, self.cookies[browser] or "")
+        if self.waits:
+            view.load(self.stored)
         self.app.steps[name] = Steps()
         self.run(self._begin(kind, browser, name))
         return name
@@ -244,35 +261,30 @@ class Races(RuleBasedStateMachine):
 
     @rule(name=connections, key=KEYS, value=VALUES)
     def set(self, name: str, key: str, value: Any) -> None:
-        self.act(name, "set", key, value)
-        self.views[name].data[key] = copy.deepcopy(value)
+        self.act(name, "set", key, value).data[key] = copy.deepcopy(value)
 
     @rule(name=connections, key=KEYS)
     def append(self, name: str, key: str) -> None:
-        self.act(name, "append", key)
-        if isinstance(self.views[name].data.get(key), list):
-            self.views[name].data[key].append(7)
+        view = self.act(name, "append", key)
+        if isinstance(view.data.get(key), list):
+            view.data[key].append(7)
 
     @rule(name=connections, key=KEYS)
     def remove(self, name: str, key: str) -> None:
-        self.act(name, "remove", key)
-        self.views[name].data.pop(key, None)
+        self.act(name, "remove", key).data.pop(key, None)
 
     @rule(name=connections)
     def log_out(self, name: str) -> None:
-        self.act(name, "log out")
-        self.views[name].data = {}
+        self.act(name, "log out").data = {}
 
     @rule(name=connections)
     def regenerate(self, name: str) -> None:
         if self.views[name].kind == "plain":
-            self.act(name, "regenerate")
-            self.views[name].regenerates = True
+            self.act(name, "regenerate").regenerates = True
 
     @rule(name=connections)
     def save(self, name: str) -> None:
-        self.act(name, "save")
-        self.store(self.views[name])
+        self.store(self.act(name, "save"))
 
     @rule(name=consumes(connections), fails=st.booleans())
     def finish(self, name: str, fails: bool) -> None:
@@ -292,8 +304,14 @@ class Races(RuleBasedStateMachine):
         self.stored.pop(session_id, None)
         self.backend.drop(session_id)
 
-    def act(self, name: str, *step: Any) -> None:
+    def act(self, name: str, *step: Any) -> View:
+        """Have a step done, which looks at the session."""
+        view = self.views[name]
+        if not view.loaded:
+            view.load(self.stored)
+        view.looked = True
         self.run(self.app.steps[name].done(*step))
+        return view
 
     # --- the model ------------------------------------------------------------------------------------
 
@@ -303,26 +321,44 @@ class Races(RuleBasedStateMachine):
         told = [cookie.split(";")[0].partition("=")[2] for cookie in cookies or ()]
         if told:
             self.jars[view.browser] = told[-1] or None
+        if view.id is None and not answers:
+            return  # it is stored with the answer, if at all
         expected = []
-        if view.id is None:
-            if not answers:
-                return  # it is stored with the answer, if at all
-            if view.data:
-                view.id = self.made[-1]
-                self.stored[view.id] = copy.deepcopy(view.data)
-                expected = [view.id]
-        elif not view.data:
-            self.stored.pop(view.id, None)
-            view.id, expected = None, [""]
-        elif view.id in self.stored:
-            self.merge(view)
-            expected = [view.id]
-        # Otherwise somebody has logged it out, and it stays so.
+        if view.looked:
+            ours = self.keep(view)
+            if ours and (view.id != view.known or (view.id is not None and view.id not in self.told)):
+                expected = [view.id or ""]
+            view.before = copy.deepcopy(view.data)
         if answers:
             assert told == expected
             if expected:
-                self.cookies[view.browser] = expected[0] or None
-        view.before = copy.deepcopy(view.data)
+                self.cookies[view.browser] = view.known = view.id
+                self.told.add(view.id or "")
+
+    def keep(self, view: View) -> bool:
+        """What a save stores.
+
+        Returns:
+            Whether that is the session of the browser, which can then be told.
+        """
+        if view.id is None:
+            if view.data:
+                if view.sent in self.moved and not view.regenerates:
+                    return False  # its cookie would take the place of that of the login
+                view.id = self.made[-1]
+                self.stored[view.id] = copy.deepcopy(view.data)
+                if view.regenerates and view.sent:
+                    self.moved.add(view.sent)
+        elif not view.data:
+            self.stored.pop(view.id, None)
+            if view.id in self.moved:
+                view.known = None
+            view.id = None
+        elif view.id in self.stored:
+            self.merge(view)
+        else:
+            return False  # somebody has logged it out, and it stays so
+        return True
 
     def merge(self, view: View) -> None:
         stored = self.stored.pop(view.id)
@@ -332,6 +368,7 @@ class Races(RuleBasedStateMachine):
             if view.before.get(key, ...) != value:
                 stored[key] = copy.deepcopy(value)
         if view.regenerates:
+            self.moved.add(view.id)
             view.id, view.regenerates = self.made[-1], False
         if stored:
             self.stored[view.id] = stored
@@ -346,6 +383,7 @@ class SlowRaces(Races):
     """The same with a backend that gives others their turn in the middle of every call."""
 
     backend_class = Slow
+    waits = True
 
 
 class SharingRaces(Races):

@@ -729,6 +729,51 @@ async def test_session_cookie() -> None:
         assert cookie.partition("; ")[2] == "Path=/shop; Max-Age=28800; HttpOnly; SameSite=Lax"
 
 
+class Visits(Counter):
+    """One page that looks at the session and one that does not."""
+
+    async def plain(self) -> str:
+        return "plain"
+
+
+@difference("Requests that don't look at the session")
+async def test_requests_that_do_not_look() -> None:
+    async with TestClient(Visits()) as client:
+        assert "set-cookie" in (await client.get("/")).headers
+        for target, vary in (("/plain", None), ("/", "Cookie")):
+            answer = await client.get(target)
+            assert ("set-cookie" in answer.headers, answer.headers.get("vary")) == (False, vary)
+
+
+@difference("A session store that fails")
+async def test_a_store_that_fails() -> None:
+    class Fails(InMemorySessionBackend):
+        async def load(self, session_id: str) -> dict[str, Any]:
+            raise OSError
+
+    async with TestClient(Visits(Fails())) as client:
+        client.cookies.set("session_id", "x" * 43)
+        assert [(await client.get(target)).status_code for target in ("/plain", "/")] == [200, 503]
+
+
+@difference("The session of an app that a middleware chose")
+async def test_session_of_a_chosen_app() -> None:
+    async def chosen(scope: Any, receive: Any, send: Any) -> None:
+        body = f"{type(scope['session']) is dict} {dict(scope['session'])}".encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    class Chooses(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.session["user"] = "alice"
+            request._subapp = chosen
+
+    app = App()
+    app.middlewares.append(Chooses())
+    async with TestClient(app) as client:
+        assert (await client.get("/")).text == "False {'user': 'alice'}"
+
+
 @difference("The cookie of a WebSocket")
 async def test_websocket_cookie() -> None:
     async with TestClient(Sockets()) as client:

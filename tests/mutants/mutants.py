@@ -117,11 +117,69 @@ VIEWS = {
     "any text is an id": Mutant(
         "sessions:valid_session_id", "value if re.fullmatch", "value if True or re.fullmatch"
     ),
-    "copies are shallow": Mutant("sessions:copy_data", "copy.deepcopy(value)", "value"),
-    "1 is True": Mutant("sessions:_same", "if type(one) is not type(other):", "if False:"),
-    "1 is True further down": Mutant("sessions:_same", "isinstance(one, dict)", "False"),
-    "1 is True in a list": Mutant("sessions:_same", "isinstance(one, (list, tuple))", "False"),
-    "an unknown id is adopted": Mutant("sessions:SessionView.load", "if self.data:", "if True:"),
+    "copies are shallow": Mutant("copies:copy_data", "copy.deepcopy(value)", "value"),
+    "1 is True": Mutant(
+        "copies:same",
+        "if kind is not type(other):",
+        "if one == other:\n        return True\n    if kind is not type(other):",
+    ),
+    "NaN is another one each time": Mutant(
+        "copies:same", "repr(one) == repr(other) if kind is float else ", ""
+    ),
+    "objects equal themselves alone": Mutant(
+        "copies:same", "_same_objects(one, other, met)", "bool(one == other)"
+    ),
+    "all objects of a class are the same": Mutant("copies:same", "_same_objects(one, other, met)", "True"),
+    "sets are compared by their size": Mutant("copies:_same_sets", "if found is None:", "if False:"),
+    "keys equal themselves alone": Mutant(
+        "copies:_same_dicts", "same([*one.items()], [*other.items()], met)", "False"
+    ),
+    "a value that contains itself is compared for ever": Mutant(
+        "copies:same", "if (id(one), id(other)) in met:", "if False:"
+    ),
+    "the state of an object does not count": Mutant(
+        "copies:_parts", "[function, arguments, state, ", "[function, arguments, "
+    ),
+    "an unknown id is adopted": Mutant("sessions:SessionView._ask", "if data:", "if True:"),
+    "one cookie is looked up": Mutant("sessions:SessionView._sent_ids", "[:_TRIES]", "[:1]"),
+    "every cookie is looked up": Mutant("sessions:SessionView._sent_ids", "[:_TRIES]", ""),
+    "the last cookie counts": Mutant("sessions:SessionView._ask", "\n                return\n", "\n"),
+    "an id is not checked": Mutant(
+        "sessions:SessionView._sent_ids", "core.checked_session_id(value)", "value"
+    ),
+    "loading may take for ever": Mutant(
+        "sessions:SessionView._bounded",
+        "asyncio.timeout(self.app.session_store_timeout)",
+        "asyncio.timeout(None)",
+    ),
+    "a store that fails is everybody's error": Mutant(
+        "sessions:SessionView.load", "self._fail(error)", "raise"
+    ),
+    "a store that fails has an empty session": Mutant(
+        "sessions:SessionView.look", "if self._failed:", "if False:"
+    ),
+    "a store that fails is asked again": Mutant("sessions:SessionView._ask", "self._asked = True", "pass"),
+    "a store that cancels ends the request": Mutant(
+        "sessions:SessionView._load_at_once", "(Exception, asyncio.CancelledError)", "Exception"
+    ),
+    "a thread asks the store itself": Mutant(
+        "sessions:SessionView._load_at_once", "if self.loop is None or in_loop():", "if True:"
+    ),
+    "None is no session": Mutant("sessions:checked_data", "if data is None:", "if False:"),
+    "anything is a session": Mutant(
+        "sessions:checked_data", "if not isinstance(data, Mapping):", "if False:"
+    ),
+    "every store may wait": Mutant(
+        "sessions:load_waits", "return _class_waits(", "return True or _class_waits("
+    ),
+    "no store may wait": Mutant(
+        "sessions:load_waits", "return _class_waits(", "return False and _class_waits("
+    ),
+    "what awaits its parent waits": Mutant("sessions:_awaited", "return _PARENT if", "return _ANYTHING if"),
+    "what awaits anything awaits its parent": Mutant("sessions:_awaited", " == waits", " <= waits"),
+    "what a class says counts below it": Mutant(
+        "sessions:_class_waits", "if declared is not None:", "if declared:"
+    ),
     "a chosen session forgets what was written before": Mutant(
         "sessions:SessionView.adopt", "data.update(written)", "pass"
     ),
@@ -142,7 +200,7 @@ VIEWS = {
         "sessions:SessionView.look", "copy_data(self.data)", "dict(self.data)"
     ),
     "setting a session changes only what it names": Mutant(
-        "sessions:SessionView.replace", "self.data = data", "self.data.update(data)"
+        "sessions:SessionView.replace", "self.data = data", "current.update(data)"
     ),
     "an error keeps what was changed": Mutant(
         "sessions:SessionView.discard", "self.data = self._before", "pass"
@@ -151,63 +209,103 @@ VIEWS = {
         "sessions:SessionView.discard", "self.regenerate = False", "pass"
     ),
     "a session begins where nobody can be told": Mutant(
-        "sessions:SessionView.save", "begins and self.data", "self.data"
+        "sessions:SessionView.save", "begins and (self.data or self._known)", "self.data or self._known"
     ),
-    "a session begins after the answer": Mutant(
-        "sessions:SessionView.save", "data and not self.sealed", "data"
+    "a session begins after the answer": Mutant("sessions:SessionView._begin", "if self.sealed or (", "if ("),
+    "a shared session is stored twice": Mutant("sessions:SessionView.save", "or self.shared ", ""),
+    "who does not look saves": Mutant("sessions:SessionView.save", "not self.looked or ", ""),
+    "a late visitor begins a session": Mutant(
+        "sessions:SessionView._begin", " and self._came_late()", " and False"
     ),
-    "a shared session is stored twice": Mutant("sessions:SessionView.save", "self.shared or ", ""),
+    "a late visitor cannot log in": Mutant("sessions:SessionView._begin", "not self.regenerate and ", ""),
+    "a login without a session before moves none": Mutant(
+        "sessions:SessionView._begin", "self._move_away(*self._sent_ids())", "pass"
+    ),
+    "a login is not remembered": Mutant(
+        "sessions:SessionView._change", "self._move_away(session_id)", "pass"
+    ),
+    "who empties the old session takes the login's cookie": Mutant(
+        "sessions:SessionView._end", "self._known = None", "pass"
+    ),
+    "each look renews": Mutant(
+        "sessions:SessionView._renew", "if recent.has(session_id, self._timeout / 10):", "if False:"
+    ),
+    "nothing is ever renewed": Mutant(
+        "sessions:SessionView._renew", "if recent.has(session_id, self._timeout / 10):", "if True:"
+    ),
+    "a renewal that fails is an error": Mutant(
+        "sessions:SessionView._renew", "            return False", "            raise"
+    ),
+    "each answer carries the cookie": Mutant(
+        "sessions:SessionView._to_be_told", "told.has(self.id, self._timeout / 10)", "False"
+    ),
+    "no answer carries the cookie again": Mutant(
+        "sessions:SessionView._to_be_told", "told.has(self.id, self._timeout / 10)", "True"
+    ),
+    "an id that was saved early is not told": Mutant(
+        "sessions:SessionView._to_be_told", "self.id == self._known and (", "("
+    ),
+    "what is remembered of renewals grows": Mutant(
+        "sessions:Recent.note", " or len(self._young) >= self.MOST", ""
+    ),
+    "renewals are remembered for ever": Mutant(
+        "sessions:Recent.has", " and time.monotonic() - when < seconds", ""
+    ),
     "what is written during a save is lost": Mutant(
         "sessions:SessionView.save", "copy_data(self.data)", "self.data"
     ),
     "what was saved is written again": Mutant("sessions:SessionView.save", "self._before = data", "pass"),
     "the backend keeps what the view compares with": Mutant(
-        "sessions:SessionView.save", "dict(data)", "data"
+        "sessions:SessionView._begin", "dict(data)", "data"
     ),
     "a logout deletes nothing": Mutant(
-        "sessions:SessionView.save", "await self._backend.delete(session_id)", "pass"
+        "sessions:SessionView._end", "await self._backend.delete(session_id)", "pass"
     ),
-    "a logout leaves the cookie": Mutant("sessions:SessionView.save", ', False, ""', ", False, None"),
+    "a logout leaves the cookie": Mutant("sessions:SessionView._to_be_told", 'return ""', "return None"),
     "a logout keeps the id": Mutant(
-        "sessions:SessionView.save",
-        "self.id, self._stored, told = None,",
-        "self.id, self._stored, told = self.id,",
+        "sessions:SessionView._end", "self.id, self._stored = None, False", "self._stored = False"
     ),
-    "a session that is only used is not renewed": Mutant(
-        "sessions:SessionView._renew",
-        "# A backend of one's own",
-        "if not (changed or removed):\n            return session_id\n        #",
-    ),
-    "a login keeps its id": Mutant("sessions:SessionView._renew", "if self.regenerate:", "if False:"),
+    "a login keeps its id": Mutant("sessions:SessionView._change", "if self.regenerate:", "if False:"),
     "each save after a login has another id": Mutant(
-        "sessions:SessionView._renew", "self.id, self.regenerate = new_id, False", "self.id = new_id"
+        "sessions:SessionView._change", "self.id, self.regenerate = new_id, False", "self.id = new_id"
     ),
     "a fresh id is told for what is gone": Mutant(
-        "sessions:SessionView._renew", "if not await self._backend.rename(", "if await self._backend.rename("
+        "sessions:SessionView._change", "if not await self._backend.rename(", "if await self._backend.rename("
     ),
-    "a session that is gone is told again": Mutant("sessions:SessionView._renew", "is False", "is ..."),
+    "a session that is gone is told again": Mutant("sessions:SessionView._update", "is False", "is ..."),
     "all keys are written": Mutant(
-        "sessions:SessionView._written", "if not _same(before.get(key, _ABSENT), value)", ""
+        "sessions:SessionView._written", "if not same(before.get(key, _ABSENT), value)", ""
     ),
     "what was not looked at is written": Mutant(
         "sessions:SessionView._written", "return {}", "return dict(data)"
     ),
-    "no key is removed": Mutant("sessions:SessionView._renew", "before.keys() - data.keys()", "set()"),
+    "no key is removed": Mutant("sessions:SessionView._save", "before.keys() - data.keys()", "set()"),
 }
 
 VISITS = {
-    "one cookie is looked up": Mutant("visits:_load", "[:_TRIES]", "[:1]"),
-    "every cookie is looked up": Mutant("visits:_load", "[:_TRIES]", ""),
-    "the last cookie counts": Mutant("visits:_load", " and request._session.id is None", ""),
-    "an id is not checked": Mutant(
-        "visits:_load", "request._app._micropie.checked_session_id(value)", "value"
-    ),
     "a chosen app has a session of its own": Mutant(
-        "visits:load_session", "if SESSION_KEY in scope:", "if False:"
+        "visits:prepare_session", "elif isinstance(around, OuterSession):", "elif False:"
     ),
     "the session of another framework is not used": Mutant(
-        "visits:load_session", 'elif "session" in scope:', "elif False:"
+        "visits:prepare_session", "elif around is not None:", "elif False:"
     ),
+    "a mount without a session has one": Mutant(
+        "visits:prepare_session", "if mount is not None and not mount.session:", "if False:"
+    ),
+    "a session is loaded before anybody looks": Mutant(
+        "visits:prepare_session", "if load_waits(app.session_backend):", "if True:"
+    ),
+    "caches do not know of the session": Mutant(
+        "visits:vary", "request._view is None or not request._view.looked", "True"
+    ),
+    "caches know of a session that nobody looked at": Mutant(
+        "visits:vary", "request._view is None or not request._view.looked", "request._view is None"
+    ),
+    "what varies is said twice": Mutant("visits:_listed", "if any(", "if False and any("),
+    "a cache gets the session's cookie": Mutant(
+        "visits:save_before_answer", "fields = _private(fields)", "pass"
+    ),
+    "public stays beside private": Mutant("visits:_private", "if not _is_public(rule)", ""),
     "a chosen app saves its chooser's session": Mutant(
         "visits:save_before_answer", "view is None or view.scope is request.scope", "True"
     ),
@@ -218,10 +316,10 @@ VISITS = {
     ),
     "a chosen session is not stored": Mutant("visits:save_before_accept", "await session.save()", "pass"),
     "the cookies of the handler are forgotten": Mutant(
-        "visits:_set_cookies", "[*request._new_cookies, cookie]", "[cookie]"
+        "visits:_set_cookies", "[*request._new_cookies, _cookie(view, told)]", "[_cookie(view, told)]"
     ),
     "the session's cookie stays among the handler's": Mutant(
-        "visits:_set_cookies", "[*request._new_cookies, cookie]", "request._new_cookies + [cookie, cookie]"
+        "visits:_set_cookies", "[*request._new_cookies, _cookie(view, told)]", "[_cookie(view, told)] * 2"
     ),
     "a cookie that ends stays in the browser": Mutant("visits:_cookie", " if session_id else 0", ""),
     "the cookie is for the whole host": Mutant(

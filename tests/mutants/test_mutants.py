@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 #: Those that are quick, and fail for most, come first.
 SUITES = [
     f"tests/test_{name}.py"
-    for name in ("sessions", "requests", "mounts", "session_races", "bodies", "design")
+    for name in ("sessions", "session_use", "requests", "mounts", "session_races", "bodies", "design")
 ]
 
 #: Runs the suites over the package in a folder. A history that fails need not be shrunk.
