@@ -22,13 +22,13 @@ from .trial import (
     ERRORS,
     NEW,
     SESSION_STEPS,
-    Backend,
     Hooks,
     Player,
     Script,
     Setting,
     Step,
     Trial,
+    put_backend,
     setting,
 )
 from .virtual import VirtualLoop
@@ -680,13 +680,15 @@ class HttpTrial(Trial):
         self._check_answer()
         self._check_streams()
         self._check_saves()
+        self.check_unlooked()
 
     def _check_answer(self) -> None:
         """Whole, unless the server or a stream failed."""
         broken = (
             self.cut
             or self.failing
-            or any(map(self.noted, ("stream failed", "backend failed", "unstorable")))
+            or any(map(self.noted, ("stream failed", "unstorable")))
+            or (self.noted("backend failed") and self.noted("looked"))
         )
         if self.judge.state != "ended" and not broken:
             self.problem(f"the answer is left in the state {self.judge.state!r}")
@@ -705,6 +707,7 @@ class HttpTrial(Trial):
         if start is not None:
             # What cannot be sent becomes an error that saves nothing, and a handler may ask for a log-out.
             certain = self.noted("loaded") and not self.noted("asked to save") and self.judge.status < 400
+            certain = certain and ("looked",) in self.notes[:start]
             self.check_saves(self.position("done", 0), start, int(bool(certain)), 1)
             self.check_saves(start, len(self.notes), 0, 1)
 
@@ -743,7 +746,7 @@ class Stage:
         site, place = self._site, program.setting.place
         app: App = site if place == "direct" else self._outer
         site.trial, site.program = trial, program
-        site.session_backend = self._outer.session_backend = Backend(trial)
+        put_backend(trial, site, self._outer)
         app.debug = site.debug = program.setting.debug
         app.middlewares = [
             Middleware(trial, number, hook, HOOK_ANSWERS) for number, hook in enumerate(program.setting.hooks)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, Request, current_request
+from micropie import App, Request, current_request, visits
 from micropie.sessions import SessionView
 from micropie.streams import Stream
 
@@ -185,13 +185,13 @@ def repeats_after_hooks(patch: pytest.MonkeyPatch) -> None:
 
 
 def saves_twice(patch: pytest.MonkeyPatch) -> None:
-    once = SessionView.save
+    once = SessionView._update
 
-    async def save(self: SessionView, *arguments: Any) -> Any:
+    async def update(self: SessionView, *arguments: Any) -> bool:
         await once(self, *arguments)
         return await once(self, *arguments)
 
-    patch.setattr(SessionView, "save", save)
+    patch.setattr(SessionView, "_update", update)
 
 
 def never_saves(patch: pytest.MonkeyPatch) -> None:
@@ -199,6 +199,20 @@ def never_saves(patch: pytest.MonkeyPatch) -> None:
         pass
 
     patch.setattr(SessionView, "save", save)
+
+
+def saves_unlooked(patch: pytest.MonkeyPatch) -> None:
+    save = SessionView.save
+
+    async def looks_and_saves(self: SessionView, **options: Any) -> str | None:
+        self.looked = True
+        return await save(self, **options)
+
+    patch.setattr(SessionView, "save", looks_and_saves)
+
+
+def loads_unlooked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(visits, "load_waits", lambda backend: True)
 
 
 def tells_errors(patch: pytest.MonkeyPatch) -> None:
@@ -269,11 +283,14 @@ WEBSOCKET, HTTP = "websocket", "http"
         (repeats_after_hooks, WEBSOCKET, "before hooks passed in [0], after hooks ran in [0, 0]"),
         (saves_twice, WEBSOCKET, "the session was written 2 times"),
         (never_saves, WEBSOCKET, "the session was written 0 times"),
+        (loads_unlooked, WEBSOCKET, "a session was loaded at which nobody had looked"),
         (closes_no_socket, WEBSOCKET, "left in the state 'open'"),
         (counts_sockets_for_ever, WEBSOCKET, "the app still counts a WebSocket as open"),
         (never_resets, WEBSOCKET, "current_request is not reset"),
         (saves_twice, HTTP, "the session was written 2 times"),
         (never_saves, HTTP, "the session was written 0 times"),
+        (saves_unlooked, HTTP, "a session was written at which nobody had looked"),
+        (loads_unlooked, HTTP, "a session was loaded at which nobody had looked"),
         (tells_errors, HTTP, "the client could read an error's text"),
         (leaves_streams_open, HTTP, "a generator's finally has not run"),
         (cuts_bodies, HTTP, "body() gave"),

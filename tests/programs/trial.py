@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
+from unittest.mock import patch
 
 from micropie import App, ConnectionClosed, HTTPError, InMemorySessionBackend, MultipartFileError
+from micropie.sessions import Recently, SessionView
 from tests.driver import HttpJudge, Illegal, WebSocketJudge
 
 from .source import Source
@@ -95,7 +97,9 @@ class Setting(NamedTuple):
         place: How the handler is reached: ``"direct"``, ``"mounted"`` or ``"chosen"`` by a middleware.
         error_page: What ``_error_page()`` does.
         debug: Whether the client may see errors.
-        backend_fails: The call of the session backend that fails; 0 for none.
+        backend_fails: The call of the session backend that fails; 0 for none, -1 for each.
+        backend_failure: How: it raises, hangs, or is cancelled by somebody else.
+        backend_waits: Whether the session is loaded from afar, before the hooks.
         cancels: The turns of the loop at which the server cancels the app.
         send_fails: The first send that fails, as do all later ones; 0 for none.
         failure: How.
@@ -116,6 +120,8 @@ class Setting(NamedTuple):
     slow: int = 0
     repeats: bool = True
     hasty: bool = False
+    backend_failure: str = "error"
+    backend_waits: bool = True
 
 
 COOKIES: dict[str, list[tuple[str, str]]] = {
@@ -157,7 +163,7 @@ def setting(source: Source, failures: tuple[str, ...], hook_steps: tuple[str, ..
         place=source.choose(("direct", "mounted", "chosen")) if source.chance(25) else "direct",
         error_page=source.choose(tuple(ERROR_PAGES)) if source.chance(20) else "plain",
         debug=source.chance(10),
-        backend_fails=source.integer(1, 4) if source.chance(10) else 0,
+        backend_fails=source.choose((1, 2, 3, 4, -1)) if source.chance(10) else 0,
         cancels=tuple(sorted({source.integer(2, 40) for _ in range(source.integer(1, 2))}))
         if source.chance(30)
         else (),
@@ -166,6 +172,8 @@ def setting(source: Source, failures: tuple[str, ...], hook_steps: tuple[str, ..
         slow=source.integer(0, 3) if source.chance(30) else 0,
         repeats=not source.chance(30),
         hasty=source.chance(30),
+        backend_failure=source.choose(("error", "error", "hangs", "cancelled")),
+        backend_waits=source.chance(50),
     )
 
 
@@ -255,7 +263,11 @@ class Trial:
             loop.at_turn(turn, lambda: self._cancel(task, loop.time()))
         loop.set_exception_handler(lambda _, details: self.problem(f"asyncio says: {details['message']}"))
         try:
-            loop.run(task)
+            with (
+                patch.object(SessionView, "look", self._noting(SessionView.look)),
+                patch.object(SessionView, "adopt", self._noting(SessionView.adopt)),
+            ):
+                loop.run(task)
         except Stuck as stuck:
             self.problem(f"a hang: {stuck}")
         else:
@@ -265,6 +277,13 @@ class Trial:
             self._check_context(set(context) - before)
         self.note("ended")
         self._check_tasks(loop)
+
+    def _noting(self, look: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*arguments: Any) -> Any:
+            self.note("looked")
+            return look(*arguments)
+
+        return noting
 
     def _cancel(self, task: asyncio.Task[None], now: float) -> None:
         if not task.done():
@@ -324,6 +343,14 @@ class Trial:
         if not least <= len(writes) <= most + asked:
             self.problem(f"the session was written {len(writes)} times, not {least} to {most}: {writes}")
 
+    def check_unlooked(self) -> None:
+        """Where nobody looks at the session, nothing is written, and nothing loaded but from afar."""
+        if not self.noted("looked"):
+            if self.noted("write"):
+                self.problem("a session was written at which nobody had looked")
+            if self.noted("asked") and not self.setting.backend_waits:
+                self.problem("a session was loaded at which nobody had looked")
+
     def check_app(self, app: App) -> None:
         if app.websockets or app._micropie.open_websockets:
             self.problem("the app still counts a WebSocket as open")
@@ -357,8 +384,10 @@ class Backend(InMemorySessionBackend):
     async def load(self, session_id: str) -> dict[str, Any]:
         await self._pass()
         data = await super().load(session_id)
-        if data and session_id == KNOWN and not self._inside.get():
-            self._trial.note("loaded")
+        if not self._inside.get():
+            self._trial.note("asked", session_id)
+            if data and session_id == KNOWN:
+                self._trial.note("loaded")
         return data
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
@@ -387,11 +416,48 @@ class Backend(InMemorySessionBackend):
             self._inside.reset(token)
 
     async def _pass(self) -> None:
-        self._calls += 1
         await asyncio.sleep(0)
-        if self._calls == self._trial.setting.backend_fails:
-            self._trial.note("backend failed")
-            raise RuntimeError(SECRET)
+        if self._fails():
+            if self._trial.setting.backend_failure == "hangs":
+                await asyncio.Event().wait()
+            self._raise()
+
+    def _fails(self) -> bool:
+        self._calls += 1
+        if self._trial.setting.backend_fails not in (self._calls, -1):
+            return False
+        self._trial.note("backend failed")
+        return True
+
+    def _raise(self) -> None:
+        raise (
+            asyncio.CancelledError
+            if self._trial.setting.backend_failure == "cancelled"
+            else RuntimeError(SECRET)
+        )
+
+
+class QuickBackend(Backend):
+    """The same, but it loads without a wait."""
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        if self._fails():
+            self._raise()
+        found = self._sessions.get(session_id, (0, {}))[1]
+        if not self._inside.get():
+            self._trial.note("asked", session_id)
+            if found and session_id == KNOWN:
+                self._trial.note("loaded")
+        return found
+
+
+def put_backend(trial: Trial, *apps: App) -> None:
+    """Give apps one store, and have them forget what they know of sessions."""
+    backend = (Backend if trial.setting.backend_waits else QuickBackend)(trial)
+    for app in apps:
+        app.session_backend = backend
+        app._micropie.recently = Recently()
+        app.session_store_timeout = 0.2
 
 
 class Script:
@@ -554,14 +620,18 @@ class Player:
             list(session.items())
         elif step.argument == "write":
             session["count"] = session.get("count", 0) + 1
+            self.trial.note("changed")
         elif step.argument == "change":
             session.setdefault("cart", []).append(2)
+            self.trial.note("changed")
         elif step.argument == "pop":
             session.pop("user", None)
         elif step.argument == "clear":
             session.clear()
+            self.trial.note("emptied")
         elif step.argument == "log out":
             self.request.session = {}
+            self.trial.note("emptied")
         elif step.argument == "unstorable":
             self.trial.note("unstorable")
             session["function"] = (value for value in ())  # no deep copy of it

@@ -23,13 +23,13 @@ from .trial import (
     NEW,
     SECRET,
     SESSION_STEPS,
-    Backend,
     Hooks,
     Player,
     Script,
     Setting,
     Step,
     Trial,
+    put_backend,
     setting,
 )
 from .virtual import VirtualLoop
@@ -346,7 +346,7 @@ class WebSocketPlayer(Player):
             await self.play(steps)
         finally:
             await self._stop_background()
-            self.trial.note("done", self.ws.session_id)
+            self.trial.note("done", self.ws._view and self.ws._view.id)
         return "ignored"
 
     async def _stop_background(self) -> None:
@@ -552,18 +552,20 @@ class WebSocketTrial(Trial):
         self.check_app(app)
         self._check_close()
         self._check_saves()
+        self.check_unlooked()
 
     def _check_saves(self) -> None:
-        """Once at the end, if there is a session; a mounted app has another view of it, and a save of its own."""
+        """Once at the end, if what the handler changed in its session is not stored yet."""
         if self.handlers_own or self.noted("unstorable"):
             return  # tasks left behind may save at any moment
         done = self.noted("done")
-        views = len(self.noted("loaded"))
-        gone = int(bool(done) and views > 0 and done[0][1] != KNOWN)
-        started = bool(done) and not views  # a session that began here
-        self.check_saves(
-            self.position("done", 0), self.position("ended", 0), views - gone, max(views, started)
+        before = self.notes[: self.position("done", 0)]
+        stored = max(
+            (at for at, note in enumerate(before) if note[0] in ("write", "asked to save")), default=-1
         )
+        changed = ("changed",) in before[stored + 1 :] and not self.noted("emptied")
+        certain = changed and bool(self.noted("loaded")) and done[0][1] == KNOWN
+        self.check_saves(len(before), self.position("ended", 0), int(certain), 1)
 
     def _check_close(self) -> None:
         """No socket is left open: the server may wait for ever."""
@@ -592,7 +594,7 @@ class Stage:
         site, place = self._site, program.setting.place
         app: App = site if place == "direct" else self._outer
         site.trial, site.program = trial, program
-        site.session_backend = self._outer.session_backend = Backend(trial)
+        put_backend(trial, site, self._outer)
         app.debug = site.debug = program.setting.debug
         app.ws_middlewares = [
             Middleware(trial, number, hook, HOOK_ANSWERS) for number, hook in enumerate(program.setting.hooks)
