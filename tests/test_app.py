@@ -326,7 +326,8 @@ class Full(App):
 
     async def ws_talk(self, ws: WebSocket) -> None:
         await ws.accept()
-        await ws.send(await ws.receive_text())
+        async for text in ws:  # so it is open until the client leaves
+            await ws.send(text)
 
 
 @pytest.mark.parametrize("name", THEIRS)
