@@ -522,6 +522,7 @@ FAILURES: list[Callable[[], Any]] = [
     lambda: Fails(TimeoutError()),
     lambda: Fails(["no", "dict"]),
     lambda: Fails("text"),
+    lambda: Fails([("user", "eve")]),
     lambda: FailsLate(OSError(SECRET)),
     lambda: FailsLate(asyncio.CancelledError()),
     lambda: Hangs(user="alice"),

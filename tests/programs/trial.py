@@ -254,7 +254,14 @@ class Trial:
     # --- the run ---------------------------------------------------------------------------------------
 
     def run(self, loop: VirtualLoop, app: Any, scope: dict[str, Any], receive: Callable[[], Any]) -> None:
-        """Run the app for one connection to its end."""
+        """Run the app for one connection to its end, and note who looks at the session."""
+        with (
+            patch.object(SessionView, "look", self._noting(SessionView.look)),
+            patch.object(SessionView, "adopt", self._noting(SessionView.adopt)),
+        ):
+            self._run(loop, app, scope, receive)
+
+    def _run(self, loop: VirtualLoop, app: Any, scope: dict[str, Any], receive: Callable[[], Any]) -> None:
         self.last_word = loop.time()
         context = contextvars.copy_context()
         before = set(context)
@@ -263,11 +270,7 @@ class Trial:
             loop.at_turn(turn, lambda: self._cancel(task, loop.time()))
         loop.set_exception_handler(lambda _, details: self.problem(f"asyncio says: {details['message']}"))
         try:
-            with (
-                patch.object(SessionView, "look", self._noting(SessionView.look)),
-                patch.object(SessionView, "adopt", self._noting(SessionView.adopt)),
-            ):
-                loop.run(task)
+            loop.run(task)
         except Stuck as stuck:
             self.problem(f"a hang: {stuck}")
         else:
