@@ -12,8 +12,20 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse an id that holds an object's address: ``pytest -n`` needs the same in every process."""
+    """Make the tests fit for ``pytest -n``.
+
+    An id that holds an object's address is refused, since every process needs the same.  Tests that share a fixture of
+    their module go to one process, so that a server or a build is made once.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and any(
+            fixture.scope == "module"
+            for name in item.fixturenames
+            for fixture in item._fixtureinfo.name2fixturedefs.get(name, ())
+        ):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
     passing = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if passing:
         raise pytest.UsageError(f"name the parameters with ids=: {passing[0]}")
