@@ -85,6 +85,16 @@ class Running:
         self._process.stdout.close()
 
 
+def own_temporary_files(folder: Path) -> dict[str, str]:
+    """The environment in which a pytest shares no folder with another one that runs at the same time.
+
+    They would remove each other's old folders, and warn of it.
+    """
+    root = folder / "temporary"
+    root.mkdir(exist_ok=True)
+    return {"PYTEST_DEBUG_TEMPROOT": str(root)}
+
+
 @contextmanager
 def running(
     *command: str, python: str | Path = sys.executable, folder: Path | None = None

@@ -12,7 +12,7 @@ import hatchling.build
 import httpx
 import pytest
 
-from tests.running import running
+from tests.running import own_temporary_files, running
 from tools.examples import examples
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(python: Path, folder: Path, *command: str) -> str:
     """What a command prints, its warnings among it."""
     environment = {name: value for name, value in os.environ.items() if not OURS.match(name)}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"} | own_temporary_files(folder)
     done = subprocess.run(
         [python, *command],
         cwd=folder,
@@ -66,5 +66,7 @@ def test_a_copy_runs_and_its_tests_pass(name: str, python: Path, tmp_path: Path)
     assert "warning" not in tested.lower(), tested
     with running("app.py", "--port", "0", python=python, folder=mine) as process:
         url = process.serving()
-        assert "</html>" in httpx.get(url).text
+        # uvicorn writes that its startup is complete a moment before it listens.
+        with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as client:
+            assert "</html>" in client.get(url).text
         assert process.stop() == 0

@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 import micropie
+from tests.running import own_temporary_files
 from tests.serving import Server, serve
 from tools.blocks import DOCS, Run, find_run, pages, pytest_runs, runs
 
@@ -83,7 +84,7 @@ def test_its_tests_pass(run: Run, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *words, "-p", "no:cacheprovider", "-p", "no:playwright"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"},
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"} | own_temporary_files(tmp_path),
         capture_output=True,
         text=True,
         timeout=120,

@@ -20,6 +20,7 @@ import pytest
 import socketio
 
 from tests.redis_server import redis_server
+from tests.running import own_temporary_files
 from tests.serving import PATIENCE, Server, serve
 from tools.blocks import DOCS, blocks, find_run
 
@@ -342,7 +343,7 @@ def test_the_pages_tests_hold_for_redis(redis_url: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:playwright"],
         cwd=folder,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"},
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"} | own_temporary_files(folder),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
