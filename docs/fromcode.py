@@ -48,6 +48,8 @@ UNITS = {
     "max_form_field_size": "bytes",
     "max_form_parts": "fields and files",
     "max_message_size": "bytes",
+    "send_timeout": "seconds",
+    "close_timeout": "seconds",
     "session_timeout": "seconds",
     "session_store_timeout": "seconds",
     "sync_workers": "threads",
@@ -56,6 +58,7 @@ UNITS = {
 # What a check lets pass.
 TAKES: dict[Callable[..., Any], str] = {
     settings._seconds: "{unit}, above 0; ``None`` for no limit",
+    settings._bounded_seconds: "{unit}, above 0",
     settings._limit: "{unit}, a whole number above 0; ``None`` for no limit",
     settings._count: "{unit}, a whole number above 0",
     settings._flag: "``True`` or ``False``",
