@@ -26,7 +26,7 @@ __all__ = ["Request", "WebSocketRequest", "current_request"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("micropie")
+logger: logging.Logger = logging.getLogger("micropie")
 
 #: Where a scope holds the request of an outer MicroPie app, which knows where this app is mounted.
 OUTER_KEY = "micropie.outer"

@@ -303,7 +303,9 @@ class Recently:
     __slots__ = ("moved", "told", "written")
 
     def __init__(self) -> None:
-        self.told, self.written, self.moved = Recent(), Recent(), Recent()
+        self.told: Recent = Recent()
+        self.written: Recent = Recent()
+        self.moved: Recent = Recent()
 
 
 # --- one request's session --------------------------------------------------------------------------------
@@ -463,7 +465,8 @@ class SessionView:
 
     def refuse(self) -> None:
         """Be empty and stay so, whatever the client has sent: the mount of this request has no session."""
-        self._asked = self.sealed = True
+        self._asked = True
+        self.sealed = True
 
     # --- looking --------------------------------------------------------------------------------------
 
@@ -651,7 +654,7 @@ class OuterSession(MutableMapping[str, Any]):
     __slots__ = ("view",)
 
     def __init__(self, view: SessionView) -> None:
-        self.view = view
+        self.view: SessionView = view
 
     def __getitem__(self, key: str) -> Any:
         return self.view.look()[key]
