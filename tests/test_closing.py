@@ -428,19 +428,22 @@ async def test_others_are_served_beside_a_flood(method: str) -> None:
     class Floods(App):
         async def ws_index(self, ws: WebSocket) -> None:
             await ws.accept()
+            began.set()
             for _ in range(10**7):
                 await getattr(ws, method)(b"x" if method == "send_bytes" else "x")
                 if done:
                     return
+            raise AssertionError("nobody else had a turn")
 
         async def index(self) -> str:
             done.append(True)
             return "served"
 
-    app, done = Floods(), list[bool]()
+    app, done, began = Floods(), list[bool](), asyncio.Event()
     receive, send = silent_server(asyncio.Event(), [])
     flood = asyncio.create_task(app(make_scope("websocket", "/", ()), receive, send))
     async with asyncio.timeout(LIMIT):
+        await began.wait()
         assert (await http(app, alone=False)).text == "served"
         await flood
 
