@@ -116,12 +116,12 @@ class Handler:
         """Refuse a request that this handler never answers, whatever is in its body.
 
         Raises:
-            HTTPError: 405 for its method, 404 for its path segments.
+            HTTPError: 404 for its path segments, as with every other method; 405 for its method.
         """
-        if request.method not in self.allowed:
-            raise HTTPError(405, headers=self.allow)
         if request._segments:
             self.plan.check(request._segments)
+        if request.method not in self.allowed:
+            raise HTTPError(405, headers=self.allow)
 
 
 def _problem(name: str, call: Callable[..., Any]) -> str | None:
