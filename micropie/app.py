@@ -265,6 +265,7 @@ class App:
         state = next((mount.state for mount in mounts if mount.app is app), {})
         mounts.append(Mount(prefix, app, state, session))
         mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
+        core.settle()
 
     def url_for(self, handler: str | Callable[..., Any], /, *segments: Any, **values: Any) -> str:
         """The path that leads to a handler from where this request's client is: with root path and prefix.

@@ -47,6 +47,7 @@ class Core:
         allowed_origins: The setting, in the form in which browsers send origins.
         allowed_hosts: The setting, in lower case.
         begun: Whether there was a lifespan, or else a request.
+        plain: Whether it is, and there are neither mounts nor allowed hosts, so that a request need not look.
         session_cookie: How the session's cookie looks.
         http_routes: The HTTP handlers.
         watch: Who looks after the open WebSockets.
@@ -64,6 +65,7 @@ class Core:
         "limits",
         "mounts",
         "open_websockets",
+        "plain",
         "pool",
         "recently",
         "session_cookie",
@@ -73,6 +75,7 @@ class Core:
     allowed_hosts: frozenset[str]
     allowed_origins: frozenset[str]
     limits: Limits
+    plain: bool
     session_cookie: SessionCookie
 
     def __init__(self, app: App, root: type[App]) -> None:
@@ -106,8 +109,9 @@ class Core:
             for name in CHECKS:
                 setattr(self._app, name, given[name] if name in given else self._stated_by_class(name))
         except BaseException:
-            with suppress(AttributeError):
-                del self.allowed_hosts  # each request looks at it, and so is told again
+            for name in ("allowed_hosts", "plain"):  # each request looks at this one, and so is told again
+                with suppress(AttributeError):
+                    delattr(self, name)
             raise
 
     def __getattr__(self, name: str) -> Any:
@@ -142,6 +146,7 @@ class Core:
             self.allowed_origins = parse_origins(app.allowed_origins)
         elif name == "allowed_hosts":
             self.allowed_hosts = parse_hosts(app.allowed_hosts)
+            self.settle()
         elif name == "session_cookie":
             self.session_cookie = session_cookie(app.session_cookie)
         elif name == "sync_workers":
@@ -188,9 +193,22 @@ class Core:
         finally:
             request._segments = segments  # a hook may still choose another one
 
+    def settle(self) -> None:
+        """Note whether a request has to look at more than its handler."""
+        try:
+            hosts = object.__getattribute__(self, "allowed_hosts")
+        except AttributeError:
+            return  # a setting is wrong, which each request is told
+        self.plain = self.begun and not self.mounts and not hosts
+
+    def started(self) -> None:
+        """Note that there was a lifespan, or a request."""
+        self.begun = True
+        self.settle()
+
     def begin(self) -> None:
         """Note that there was a request; without a lifespan before it, what should have run at startup has not."""
-        self.begun = True
+        self.started()
         if self._app.startup_handlers or self._app.shutdown_handlers:
             logger.warning(
                 "the startup and shutdown handlers of %s do not run: neither the server nor an app around it has sent "

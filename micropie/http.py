@@ -107,12 +107,10 @@ def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
     """Whether there is more to do for a request than to call a handler with what its URL says."""
     if (
         scope["method"] != "GET"
+        or not core.plain
         or app.middlewares
-        or core.mounts
-        or core.allowed_hosts
-        or scope.get("root_path")
+        or ("root_path" in scope and scope["root_path"])  # noqa: RUF019  # PERF: get() is a call
         or "session" in scope
-        or not core.begun
     ):
         return True
     for name, _ in scope["headers"]:  # noqa: SIM110  # any() would cost more than all the rest

@@ -24,7 +24,7 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
     """
     if scope["type"] != "lifespan":
         raise ValueError(f"MicroPie handles http, websocket and lifespan, not {scope['type']!r}")
-    app._micropie.begun = True
+    app._micropie.started()
     children: list[Child] = []
     try:
         await receive()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from asyncio import get_running_loop  # a name of its own costs each handshake less
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -90,7 +91,7 @@ class WebSocket(Wire):
             self._expect(CONNECTING)
         if subprotocol is not None:
             check_subprotocol(subprotocol, self.subprotocols)
-        elif "subprotocols" in self.scope and self.scope["subprotocols"]:  # noqa: RUF019  # PERF: no call
+        elif self.scope.get("subprotocols"):
             self._warn_of_no_subprotocol()
         fields = handshake_headers(headers) if headers else []
         limit = self._limit if max_message_size is None else checked_size(max_message_size)
@@ -109,7 +110,7 @@ class WebSocket(Wire):
         self._short = sys.maxsize if limit is None else limit // 4
         core = self._app._micropie
         core.open_websockets.add(self)
-        self._loop = loop = asyncio.get_running_loop()
+        self._loop = loop = get_running_loop()
         if core.watch.loop is not loop:
             core.pool.loop = loop
             core.watch.begin(loop)

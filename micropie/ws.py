@@ -114,12 +114,10 @@ async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
 def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
     """Whether there is more to do before the handler is called than to see that a page of this very host asks."""
     if (
-        app.ws_middlewares
-        or core.mounts
-        or core.allowed_hosts
-        or scope.get("root_path")
+        not core.plain
+        or app.ws_middlewares
+        or ("root_path" in scope and scope["root_path"])  # noqa: RUF019  # PERF: get() is a call
         or "session" in scope
-        or not core.begun
     ):
         return True
     host = origin = None
