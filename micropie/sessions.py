@@ -358,7 +358,7 @@ class SessionView:
         #: Whether it is another app's, which loads and saves it.
         self.shared: bool = False
         #: Whether the client can be told no id any more, so that no session may begin.
-        self.sealed = False
+        self.sealed: bool = False
         #: Where the store is asked if a thread looks.
         self.loop: asyncio.AbstractEventLoop | None = None
         # Whether the store has been asked, and whether it failed.
@@ -465,8 +465,7 @@ class SessionView:
 
     def refuse(self) -> None:
         """Be empty and stay so, whatever the client has sent: the mount of this request has no session."""
-        self._asked = True
-        self.sealed = True
+        self._asked = self.sealed = True
 
     # --- looking --------------------------------------------------------------------------------------
 
