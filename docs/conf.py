@@ -79,6 +79,8 @@ def typehints_fixup_module_name(name: str) -> str:
         return name if name in TESTING else "micropie.testing"
     if name.startswith("httpx."):
         return "httpx"
+    if name.startswith("concurrent.futures."):
+        return "concurrent.futures"
     return "micropie" if name.startswith("micropie.") else name
 
 
@@ -176,6 +178,7 @@ SECTIONS = {"Args:": "param", "Attributes:": "attribute", "Raises:": "raises", "
 # What MicroPie makes and a handler only gets: how to construct it is nobody's business.
 GIVEN = {
     "micropie.Request",
+    "micropie.Upload",
     "micropie.WebSocket",
     "micropie.WebSocketRequest",
     "micropie.testing.TestWebSocket",

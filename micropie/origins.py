@@ -1,4 +1,4 @@
-"""Which web pages may open a WebSocket here, and under which host names the app answers.
+"""Which web pages may open a WebSocket here, under which host names the app answers, and the URL that a client asked.
 
 A browser sends cookies with every WebSocket handshake, whatever page opened it, and no same-origin
 rule stops the page from reading the answers.  So the server has to look at ``Origin`` (RFC 6455,
@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import TypeAlias
+from urllib.parse import quote, unquote
 
 from .exceptions import HTTPError
 from .headers import find_header
@@ -37,6 +38,8 @@ _LONGEST_ORIGIN = 512
 _MOST_HOSTS = 20
 #: How much of a header field the log repeats.
 _SHOWN = 200
+#: What stays as it is in a path that is encoded already.
+_SAFE = "/%:@!$&'()*+,;=~"
 
 
 def check_origin(scope: Scope, allowed: Collection[str]) -> None:
@@ -240,3 +243,27 @@ def parse_origin(value: str) -> str:
         )
     scheme, host, port = parts
     return f"{scheme}://{host}" + (f":{port}" if port != _DEFAULT_PORTS.get(scheme, "") else "")
+
+
+def full_url(scope: Scope) -> str:
+    """The absolute URL of a request, percent-encoded, as far as the server knows it."""
+    kind = "ws" if scope["type"] == "websocket" else "http"
+    raw, path = scope.get("raw_path"), scope["path"]
+    # Only the raw path tells an encoded slash; behind some mounts it says something else.
+    if raw and unquote(raw.decode("latin-1")) == path:
+        encoded = quote(raw, safe=_SAFE)
+    else:
+        encoded = quote(path, safe=_SAFE.replace("%", ""), errors="replace")
+    url = f"{scope.get('scheme') or kind}://{_authority(scope)}{encoded}"
+    query = scope.get("query_string")
+    return f"{url}?{quote(query, safe=_SAFE + '?')}" if query else url
+
+
+def _authority(scope: Scope) -> str:
+    host = (find_header(scope, b"host") or b"").decode("latin-1")
+    if is_authority(host):
+        return host
+    name, port = (*(scope.get("server") or ()), None, None)[:2]
+    if not name or port is None:  # a Unix socket has a path and no port
+        return "localhost"
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"

@@ -13,7 +13,7 @@ from .bodies import NOTHING, Body, parse_pairs
 from .contents import Contents
 from .exceptions import HTTPError
 from .headers import SameSite, cookie_header, decode_headers, format_cookie, only_secure, parse_cookies
-from .origins import is_encrypted, is_local
+from .origins import full_url, is_encrypted, is_local
 from .sessions import SessionView
 from .types import ASGIApp, Receive, Scope, Send
 
@@ -158,8 +158,6 @@ class Request:
         has to trust its headers.  ``Host`` is the client's choice unless ``allowed_hosts`` is set, so set it before
         you send such a URL to somebody else.
         """
-        from .urls import full_url  # which imports this module
-
         return full_url(self.scope)
 
     @lazy

@@ -1,4 +1,4 @@
-"""Addresses: of a request as its client sees it, and of an app's own handlers."""
+"""The addresses of an app's own handlers, as :meth:`~micropie.App.url_for` writes them."""
 
 from __future__ import annotations
 
@@ -6,45 +6,15 @@ from collections.abc import Callable, Mapping
 from datetime import date, time, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 from .exceptions import HTTPError
-from .headers import find_header
-from .origins import is_authority
 from .requests import OUTER_KEY, Request, current_request
-from .types import Scope
 
 if TYPE_CHECKING:
     from .app import App
     from .arguments import Parameter, Plan
     from .routing import Handler
-
-#: What stays as it is in a path that is encoded already.
-_SAFE = "/%:@!$&'()*+,;=~"
-
-
-def full_url(scope: Scope) -> str:
-    """The absolute URL of a request, percent-encoded, as far as the server knows it."""
-    kind = "ws" if scope["type"] == "websocket" else "http"
-    raw, path = scope.get("raw_path"), scope["path"]
-    # Only the raw path tells an encoded slash; behind some mounts it says something else.
-    if raw and unquote(raw.decode("latin-1")) == path:
-        encoded = quote(raw, safe=_SAFE)
-    else:
-        encoded = quote(path, safe=_SAFE.replace("%", ""), errors="replace")
-    url = f"{scope.get('scheme') or kind}://{_authority(scope)}{encoded}"
-    query = scope.get("query_string")
-    return f"{url}?{quote(query, safe=_SAFE + '?')}" if query else url
-
-
-def _authority(scope: Scope) -> str:
-    host = (find_header(scope, b"host") or b"").decode("latin-1")
-    if is_authority(host):
-        return host
-    name, port = (*(scope.get("server") or ()), None, None)[:2]
-    if not name or port is None:  # a Unix socket has a path and no port
-        return "localhost"
-    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
 def url_for(

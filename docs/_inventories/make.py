@@ -51,6 +51,7 @@ PYTHON: Pages = [
             "collections.abc.Sequence",
         ],
     ),
+    ("library/concurrent.futures.html", "class", ["concurrent.futures.Future"]),
     ("library/constants.html", "data", ["Ellipsis", "None"]),
     (
         "library/contextlib.html",
@@ -78,8 +79,10 @@ PYTHON: Pages = [
     ),
     ("library/functions.html", "class", ["bool", "float", "int", "object"]),
     ("library/html.html", "function", ["html.escape"]),
+    ("library/io.html", "class", ["io.BufferedReader"]),
     ("library/logging.html", "class", ["logging.LogRecord"]),
     ("library/logging.html", "function", ["logging.basicConfig"]),
+    ("library/os.html", "class", ["os.PathLike"]),
     ("library/pathlib.html", "class", ["pathlib.Path"]),
     ("library/re.html", "class", ["re.Pattern"]),
     ("library/secrets.html", "function", ["secrets.token_urlsafe"]),
