@@ -501,6 +501,7 @@ class Wire(WebSocketRequest):
                 self._drop()
             else:
                 logger.debug("a last send failed", exc_info=True)
+                self._drop()  # uvicorn --ws websockets fails here while another send waits, which would wait on
 
     async def _linger(self) -> None:
         """Wait for the last messages: the server takes no more once the app has returned."""

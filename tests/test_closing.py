@@ -123,6 +123,34 @@ def test_close_is_bounded(seconds: float | None) -> None:
     run(main)
 
 
+def test_a_close_that_fails_ends_a_send_that_waits() -> None:
+    """A server may refuse a close frame while another send waits, as uvicorn's websockets implementation does."""
+    accepted = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.send":
+            accepted.set()
+            await asyncio.Event().wait()
+        assert message["type"] != "websocket.close"
+
+    async def flood(ws: WebSocket) -> None:
+        await ws.send_bytes(b"x")
+
+    async def main() -> None:
+        app = Crowd(flood, send_timeout=None)
+        receive, _ = silent_server(asyncio.Event(), [])
+        serving = asyncio.create_task(app(make_scope("websocket", "/", ()), receive, send))
+        await accepted.wait()
+        (ws,) = app.websockets
+        before = now()
+        await ws.close(1013)
+        await serving
+        assert now() - before < SECONDS
+        assert [closed.code for closed in app.ended] == [1013]
+
+    run(main)
+
+
 def test_close_waits_for_no_answer() -> None:
     """Where the server waits for the client's answer inside of send(), close() does not."""
 
