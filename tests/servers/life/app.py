@@ -83,7 +83,6 @@ class Life(App):
     def __init__(self) -> None:
         super().__init__()
         self.ws_middlewares.append(Guard())
-        self.shutdown_handlers.append(lambda: say("shutdown handler"))
         self.sent: dict[str, int] = {}
         self.gates: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
