@@ -23,13 +23,14 @@ def say(text: str) -> None:
 
 
 class Stuck(App):
-    send_timeout = 2.0
+    send_timeout: float | None = 2.0
     close_timeout = 1.0
 
     def __init__(self) -> None:
         super().__init__()
         self.tasks: dict[str, asyncio.Task[Any]] = {}
         self.sent: dict[str, int] = {}
+        self.slowest: dict[str, float] = {}
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept()
@@ -51,7 +52,12 @@ class Stuck(App):
         await ws.accept()
         try:
             while True:
-                await ws.send_bytes(CHUNK)
+                began = time.monotonic()
+                try:
+                    await ws.send_bytes(CHUNK)
+                finally:
+                    took = time.monotonic() - began
+                    self.slowest[name] = max(self.slowest.get(name, 0.0), took)
                 self.sent[name] = self.sent.get(name, 0) + 1
         except ConnectionClosed as closed:
             say(f"{name} closed with {closed.code}")
@@ -66,6 +72,10 @@ class Stuck(App):
 
     async def progress(self, name: str) -> str:
         return str(self.sent.get(name, 0))
+
+    async def slowest_send(self, name: str) -> str:
+        """The seconds that the longest send of a flood took."""
+        return str(self.slowest[name])
 
     @methods("POST")
     async def close(self, name: str) -> dict[str, Any]:
@@ -101,4 +111,13 @@ class Stuck(App):
 
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+
+
+class Patient(Stuck):
+    """The same app, which waits for a client as long as it takes."""
+
+    send_timeout = None
+
+
 app = Stuck()
+patient = Patient()
