@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from types import ModuleType
@@ -425,6 +426,34 @@ async def test_returned() -> None:
 @difference("The reason after an error")
 async def test_reason() -> None:
     assert await end_of("/fails_late") == (1011, "")
+
+
+@difference("A client that takes no more messages")
+@pytest.mark.parametrize(("method", "code"), [("send_text", 1006), ("close", 1000)])
+async def test_a_client_that_takes_nothing(method: str, code: int) -> None:
+    codes: list[int | None] = []
+
+    class Site(App):
+        send_timeout = 0.05
+        close_timeout = 0.05
+
+        async def ws_talk(self, ws: WebSocket) -> None:
+            await ws.accept()
+            with suppress(ConnectionClosed):
+                await (ws.send_text("hello") if method == "send_text" else ws.close())
+            codes.append(ws.close_code)
+
+    incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    incoming.put_nowait({"type": "websocket.connect"})
+
+    async def send(message: Any) -> None:
+        if message["type"] != "websocket.accept":
+            await asyncio.Event().wait()
+
+    scope = {"type": "websocket", "path": "/talk", "headers": [], "query_string": b"", "subprotocols": []}
+    async with asyncio.timeout(10):
+        await Site()(scope, incoming.get, send)
+    assert codes == [code]
 
 
 @difference("Sending after the end")
