@@ -50,9 +50,7 @@ def test_upload(run_example: RunExample, visit: Visit, show: Show) -> None:
         assert sizes == sorted(sizes)
         assert sizes[-1] == len(PIE)
 
-        slow_down(
-            page, 500_000
-        )  # A busy page may hear of it ten seconds late, and by far not all has come in then.
+        slow_down(page, 500_000)  # On a busy machine the page hears of it seconds late.
         choose(page, "cherry pie.mov", bytes(20_000_000))
         row = page.get_by_role("listitem").filter(has_text="cherry pie.mov")
         page.wait_for_function("document.querySelector('progress').value > 3e6")
