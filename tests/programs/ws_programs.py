@@ -205,7 +205,7 @@ WRONG: dict[str, Callable[[Any], Any]] = {
 
 HOOK_STEPS = ("nothing", "slow", "session", "refusal", "code", "page", "bad page", "rubbish", *ERRORS)
 HOOK_ANSWERS = {
-    "refusal": {},
+    "refusal": {"status_code": 403},
     "code": {"code": 4003, "reason": "no"},
     "page": {"status_code": 418, "body": {"short": "stout"}, "headers": [("X-Pot", "1")]},
     "bad page": {"status_code": 42, "body": object()},
