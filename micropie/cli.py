@@ -183,7 +183,6 @@ def _run(options: argparse.Namespace) -> None:
     path = [*sys.path]
     app = _load(options.app)
     _check_address(options.host, options.port)
-    _keep_quiet_about_cuts()
     settings = {"host": options.host, "port": options.port, "timeout_graceful_shutdown": _GRACE}
     if options.reload:
         # Else the process that reloads would look there before it looks for Python's own modules.
@@ -199,7 +198,11 @@ def _run(options: argparse.Namespace) -> None:
             **settings,
         )
     else:
-        uvicorn.run(app, **settings)
+        _keep_quiet_about_cuts()
+        try:
+            uvicorn.run(app, **settings)
+        finally:
+            logging.getLogger("uvicorn.error").removeFilter(_is_no_cut)
         _leave_threads_behind()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -43,11 +44,12 @@ app = Site()
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the test work in a folder of its own, and forget what it imported."""
+    """Let the test work in a folder of its own, and forget what it imported and what it told uvicorn's log."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     before = set(sys.modules)
     yield
+    logging.getLogger("uvicorn.error").filters.clear()
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if (file or "").startswith(str(tmp_path)) or (file is None and name not in before):
