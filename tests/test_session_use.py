@@ -1050,3 +1050,41 @@ async def test_an_argument_from_the_session_is_a_look() -> None:
     app = Page(Quick(number=5))
     answer = await http(app, "/", headers=COOKIE)
     assert (answer.text, answer.headers["vary"]) == ("5", "Cookie")
+
+
+async def test_a_handler_that_fails_rolls_nothing_back() -> None:
+    """What an answer with status 500 forgets is not written either: another request's write stays."""
+    store, looked, go_on = Quick(kept=1), asyncio.Event(), asyncio.Event()
+
+    class Failing(Site):
+        async def fail(self) -> str:
+            self.request.session["lost"] = True
+            looked.set()
+            await go_on.wait()
+            raise ValueError(SECRET)
+
+    app = Failing(session_backend=store)
+    failing = asyncio.create_task(http(app, "/fail", headers=COOKIE))
+    await looked.wait()
+    await http(app, "/put/kept/2", headers=COOKIE)
+    go_on.set()
+    assert (await failing).status == 500
+    assert await store.load(ID) == {"kept": "2"}
+
+
+async def test_a_hook_after_a_chosen_app_begins_a_session() -> None:
+    """The app that chose another one saves the session of both, with what its after hook writes."""
+
+    class Choosing(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request._subapp, request._subapp_path = Site(), "/look"
+
+        async def after_request(self, request: Any, *answer: Any) -> None:
+            request.session["seen"] = True
+
+    store = Quick()
+    app = Site(session_backend=store)
+    app.middlewares.append(Choosing())
+    answer = await http(app, "/any")
+    cookie = answer.headers["set-cookie"]
+    assert await store.load(cookie.partition("=")[2].partition(";")[0]) == {"seen": True}

@@ -309,8 +309,6 @@ VISITS = {
     "a chosen app saves its chooser's session": Mutant(
         "visits:save_before_answer", "view is None or view.scope is request.scope", "True"
     ),
-    "a session can begin after the answer": Mutant("visits:save_before_answer", "request._seal()", "pass"),
-    "a session can begin after accept()": Mutant("visits:save_before_accept", "request._seal()", "pass"),
     "a chosen id is not checked": Mutant(
         "visits:save_before_accept", "request._app._micropie.checked_session_id(chosen_id)", "chosen_id"
     ),
