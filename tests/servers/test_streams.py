@@ -112,6 +112,10 @@ def test_a_client_that_does_not_read(server: Server, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["film", "export", "sync_film"])
 def test_a_client_that_reads_fast(server: Server, kind: str) -> None:
     """Others are served while somebody takes all that comes."""
+    if server.name == "daphne" and kind == "export":
+        pytest.skip(
+            "daphne takes 2 GB at once, whatever its client reads, so how long it is at it depends on the machine"
+        )
     with reading(server, kind) as reader:
         for _ in range(5):
             for _ in range(100):
