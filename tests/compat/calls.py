@@ -417,10 +417,10 @@ for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRAC
     page("method", "/hello", method=method)
     page("method told", "/told/a", method=method)
 
-for more in ({"root_path": "/root"}, {"raw_path": None}, {"raw_path": b"/other"}, {"root_path": "/hello"}):
+for more in ({"root_path": "/shop"}, {"raw_path": None}, {"raw_path": b"/other"}, {"root_path": "/hello"}):
     page("scope", "/hello", **more)
-page("scope", "/root/hello", root_path="/root")
-page("scope", "/root/greet/x", root_path="/root/")
+page("scope", "/shop/hello", root_path="/shop")
+page("scope", "/shop/greet/x", root_path="/shop/")
 
 
 class Instance(App):
