@@ -30,7 +30,7 @@ SERVERS = {
     "hypercorn": ("Running on", "--bind fd://{fd}"),
     "daphne": ("Listening on TCP address", "--fd {fd}"),
     "granian": ("Started worker-1", "--host 127.0.0.1 --port {port}"),
-    "docs/gallery.py": ("Gallery at", "--fd {fd}"),
+    "tools/gallery.py": ("Gallery at", "--fd {fd}"),
     "aiohttp_app.py": ("Running on", "--fd {fd}"),  # tests/comparison: aiohttp is its own server
 }
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from zipfile import ZipFile
 
 import pytest
 
+from docs._ext.showcase import write_zip
+from micropie.examples import files
 from tools.blocks import DOCS, blocks, pytest_runs, runs
 from tools.examples import EXAMPLES, SHARED, examples, stale
 
@@ -23,16 +23,6 @@ LARGEST_PICTURE = 40_000  # Bytes.
 
 # What a browser that runs Python itself cannot do.
 NOT_IN_A_PAGE = r"\b(threading|multiprocessing|subprocess|to_thread|scrypt|pbkdf2_hmac|start_server)\b"
-
-
-@pytest.fixture(scope="module")
-def showcase() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("showcase", DOCS / "showcase.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def page_of(name: str) -> str:
@@ -71,10 +61,10 @@ def test_its_page_has_every_part(name: str) -> None:
 
 
 @each_example
-def test_its_page_shows_every_file_and_both_commands(name: str, showcase: ModuleType) -> None:
+def test_its_page_shows_every_file_and_both_commands(name: str) -> None:
     page = EXAMPLES / name / "index.rst"
     shown = {block.caption for block in blocks(page) if block.is_file}
-    assert shown == {path.relative_to(page.parent).as_posix() for path in showcase.files(page.parent)}
+    assert shown == {path.relative_to(page.parent).as_posix() for path in files(page.parent)}
     assert [run.command.split(" --")[0] for run in runs(page)] == ["uvicorn app:app"]
     assert [run.command for run in pytest_runs(page)] == ["pytest"]
 
@@ -120,16 +110,16 @@ def test_the_next_example_leads_around_all_of_them() -> None:
 
 
 @each_example
-def test_its_zip_is_its_folder(name: str, showcase: ModuleType, tmp_path: Path) -> None:
+def test_its_zip_is_its_folder(name: str, tmp_path: Path) -> None:
     target = tmp_path / "example.zip"
-    showcase.write_zip(EXAMPLES / name, target)
+    write_zip(EXAMPLES / name, target)
     first = target.read_bytes()
     with ZipFile(target) as archive:
         archive.extractall(tmp_path)
-    for path in showcase.files(EXAMPLES / name):
+    for path in files(EXAMPLES / name):
         assert (tmp_path / name / path.relative_to(EXAMPLES / name)).read_bytes() == path.read_bytes()
     assert {"app.py", "index.html", "style.css", "test_app.py"} <= {
         path.name for path in (tmp_path / name).iterdir()
     }
-    showcase.write_zip(EXAMPLES / name, target)
+    write_zip(EXAMPLES / name, target)
     assert target.read_bytes() == first

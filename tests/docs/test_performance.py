@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from docs._ext import benchmarks, plots
 from tools.blocks import DOCS
 
 PAGE = (DOCS / "explanation" / "performance.rst").read_text(encoding="utf-8")
 SECTIONS = ("inproc", "server", "broadcast", "memory", "imports", "growth")
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[ModuleType]:
-    """The extension that makes the tables."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DOCS))
-        yield importlib.import_module("performance")
 
 
 def spread(median: float) -> dict[str, float]:
@@ -79,24 +69,24 @@ def test_every_section_is_shown_once() -> None:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_the_committed_files_are_whole(page: ModuleType, section: str) -> None:
-    found = page.results(section)
-    expected = {"raw", "micropie"} if section == "growth" else set(page.NAMES)
-    for each in page.rows_of(found):
+def test_the_committed_files_are_whole(section: str) -> None:
+    found = benchmarks.results(section)
+    expected = {"raw", "micropie"} if section == "growth" else set(benchmarks.NAMES)
+    for each in benchmarks.rows_of(found):
         assert expected <= each.keys(), f"{section} lacks {expected - each.keys()}"
     assert found["section"] == section
     assert found["versions"]["micropie"]
 
 
-def test_a_table_has_the_figures_of_the_file(page: ModuleType, made_up: dict[str, Any]) -> None:
-    table = page.in_full(made_up)
+def test_a_table_has_the_figures_of_the_file(made_up: dict[str, Any]) -> None:
+    table = benchmarks.in_full(made_up)
     for name, figure in (("Falcon", "0.40"), ("MicroPie", "0.73"), ("Quart", "0.11")):
         assert re.search(rf"\* - {name}\n(?: +- .*\n)*? +- {figure}\n", table)
     assert table.index("Falcon") < table.index("Quart"), "the best is first"
 
 
-def test_the_rows_in_which_others_are_ahead_are_listed(page: ModuleType, made_up: dict[str, Any]) -> None:
-    told = page.behind({"inproc": made_up})
+def test_the_rows_in_which_others_are_ahead_are_listed(made_up: dict[str, Any]) -> None:
+    told = benchmarks.behind({"inproc": made_up})
     assert "There are 3 rows" in told
     assert "ahead in 2 of them" in told
     assert "in 1 of which by more than chance" in told
@@ -105,68 +95,67 @@ def test_the_rows_in_which_others_are_ahead_are_listed(page: ModuleType, made_up
     assert "The first" not in told
 
 
-def test_a_figure_that_is_ahead_differs_in_what_is_shown(page: ModuleType, made_up: dict[str, Any]) -> None:
+def test_a_figure_that_is_ahead_differs_in_what_is_shown(made_up: dict[str, Any]) -> None:
     made_up["rows"] = {"first": row(raw=1.0, micropie=0.811, falcon=0.812, quart=0.9)}
-    [drawing] = page.drawings("broadcast", made_up)
+    [drawing] = benchmarks.drawings("broadcast", made_up)
     assert '<tspan class="own">0.81</tspan> · Quart 0.90<' in drawing
-    told = page.behind({"broadcast": made_up})
+    told = benchmarks.behind({"broadcast": made_up})
     assert re.search(
         r"\* - Broadcast: The first\n +- 0\.811\n +- \*\*Quart\*\* 0\.900, Falcon 0\.812\n",
         told,
     )
 
 
-def test_the_best_of_the_others_differs_from_ours_in_the_drawing(
-    page: ModuleType, made_up: dict[str, Any]
-) -> None:
+def test_the_best_of_the_others_differs_from_ours_in_the_drawing(made_up: dict[str, Any]) -> None:
     made_up["rows"] = {"first": row(raw=1.0, micropie=0.811, falcon=0.812)}
-    [drawing] = page.drawings("broadcast", made_up)
+    [drawing] = benchmarks.drawings("broadcast", made_up)
     assert '<tspan class="own">0.811</tspan> · Falcon 0.812<' in drawing
 
 
-def test_a_row_without_a_drawing_is_named(page: ModuleType, made_up: dict[str, Any]) -> None:
+def test_a_row_without_a_drawing_is_named(made_up: dict[str, Any]) -> None:
     """Whoever counts rows in the drawings shall find as many as the text says."""
-    found = {section: page.results(section) for section in page.SECTIONS}
-    drawn = "".join("".join(page.drawings(section, rows)) for section, rows in found.items())
+    found = {section: benchmarks.results(section) for section in benchmarks.SECTIONS}
+    drawn = "".join("".join(benchmarks.drawings(section, rows)) for section, rows in found.items())
     missing = [
-        f"{page.SECTIONS[section]}: {title}"
+        f"{benchmarks.SECTIONS[section]}: {title}"
         for section, rows in found.items()
         for title in rows["titles"].values()
         if title not in drawn
     ]
-    assert f"rows in the tables above; {', '.join(missing)} has no drawing." in page.behind(found)
-    assert "no drawing" not in page.behind({"inproc": made_up})
+    assert f"rows in the tables above; {', '.join(missing)} has no drawing." in benchmarks.behind(found)
+    assert "no drawing" not in benchmarks.behind({"inproc": made_up})
 
 
-def test_each_section_says_how_busy_the_machine_was(page: ModuleType, made_up: dict[str, Any]) -> None:
-    assert page.circumstances(made_up) == (
+def test_each_section_says_how_busy_the_machine_was(made_up: dict[str, Any]) -> None:
+    assert benchmarks.circumstances(made_up) == (
         "Measured on 2026-01-02. The load average of the machine was 0.25 at the beginning and 0.5 at the end."
     )
 
 
-def test_nobody_ahead_is_said_too(page: ModuleType, made_up: dict[str, Any]) -> None:
+def test_nobody_ahead_is_said_too(made_up: dict[str, Any]) -> None:
     made_up["rows"] = {"first": made_up["rows"]["first"]}
-    assert page.behind({"server": made_up}).endswith("ahead in none of them.")
+    assert benchmarks.behind({"server": made_up}).endswith("ahead in none of them.")
 
 
-def test_less_is_better_where_costs_are_compared(page: ModuleType, made_up: dict[str, Any]) -> None:
+def test_less_is_better_where_costs_are_compared(made_up: dict[str, Any]) -> None:
     costs = {"raw": 0.0, "micropie": 90.0, "microdot": 60.0, "starlette": 120.0}
     made_up["rows"] = {
         "first": {name: {"cost": spread(cost + 10), "over": spread(cost)} for name, cost in costs.items()}
     }
     assert re.search(
-        r"\* - Import: The first\n +- 90\.0\n +- \*\*Microdot\*\* 60\.0\n", page.behind({"imports": made_up})
+        r"\* - Import: The first\n +- 90\.0\n +- \*\*Microdot\*\* 60\.0\n",
+        benchmarks.behind({"imports": made_up}),
     )
 
 
-def test_the_page_says_where_and_when(page: ModuleType, made_up: dict[str, Any]) -> None:
-    told = page.machine({"inproc": made_up})
+def test_the_page_says_where_and_when(made_up: dict[str, Any]) -> None:
+    told = benchmarks.machine({"inproc": made_up})
     for fact in ("an abacus", "3.99.1", "Falcon 7.7.7", "2026-01-02", "31 pairs", "61 s", "0.25 to 0.5"):
         assert fact in told
 
 
-def test_a_dot_stands_where_its_ratio_is(page: ModuleType, made_up: dict[str, Any]) -> None:
-    [drawing] = page.drawings("inproc", made_up)
+def test_a_dot_stands_where_its_ratio_is(made_up: dict[str, Any]) -> None:
+    [drawing] = benchmarks.drawings("inproc", made_up)
     dots = {dot[0].text: float(dot.attrib["cx"]) for dot in ET.fromstring(drawing).iter(f"{SVG}circle")}
     raw = {
         float(line.attrib["x1"])
@@ -180,34 +169,34 @@ def test_a_dot_stands_where_its_ratio_is(page: ModuleType, made_up: dict[str, An
         assert x == pytest.approx(6 + (one - 6) * ratio, abs=0.1)
 
 
-def test_a_bar_is_as_long_as_its_cost(page: ModuleType, made_up: dict[str, Any]) -> None:
+def test_a_bar_is_as_long_as_its_cost(made_up: dict[str, Any]) -> None:
     costs = {"raw": 0.0, "micropie": 50.0, "quart": 200.0}
     made_up["rows"] = {
         "first": {name: {"cost": spread(1), "over": spread(cost)} for name, cost in costs.items()}
     }
-    drawing = ET.fromstring(list(page.drawings("memory", made_up))[1])
+    drawing = ET.fromstring(list(benchmarks.drawings("memory", made_up))[1])
     own, other = (float(bar.attrib["width"]) for bar in drawing.iter(f"{SVG}rect"))
     assert other == pytest.approx(4 * own, abs=0.1)
 
 
-def test_lines_of_growth_rise_as_costs_do(page: ModuleType) -> None:
+def test_lines_of_growth_rise_as_costs_do() -> None:
     rows = {
         str(size): row(raw=1.0, micropie=1 / size) | {"starlette": {"cost": spread(size**2)}}
         for size in (1, 10, 100)
     }
     grown = {"title": "Things", "rows": rows, "steepest": {"raw": 0.0, "micropie": 1.0, "starlette": 2.0}}
-    drawing = ET.fromstring(page.plots.curves("Things", grown, page.NAMES))
+    drawing = ET.fromstring(plots.curves("Things", grown, benchmarks.NAMES))
     rise = []
     for line in drawing.iter(f"{SVG}polyline"):
         first, *_, last = (float(point.partition(",")[2]) for point in line.attrib["points"].split())
         rise.append(first - last)
     assert rise == pytest.approx([0, rise[1], 2 * rise[1]], abs=0.3)
     assert rise[1] > 50
-    assert "| 2.00" in page.steepness({"things": grown}).replace("     - ", "| ")
+    assert "| 2.00" in benchmarks.steepness({"things": grown}).replace("     - ", "| ")
 
 
-def test_a_label_is_never_on_another(page: ModuleType) -> None:
-    placed = page.plots.apart([(100, "a"), (99, "b"), (50, "c"), (98, "d")])
+def test_a_label_is_never_on_another() -> None:
+    placed = plots.apart([(100, "a"), (99, "b"), (50, "c"), (98, "d")])
     heights = [height for height, _ in placed]
     assert all(below - above >= 14 for below, above in itertools.pairwise(heights))
     assert {name: height for height, name in placed}["c"] == 50

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 
 import micropie
 import micropie.testing
 import micropie.testing.browser
 import micropie.testing.server
+from docs._ext.package_tables import UNITS, setting
 from micropie.settings import CHECKS
 from tools.blocks import DOCS, pages
-
-sys.path.append(str(DOCS))  # Where the extensions of the site stand, as conf.py has it.
-from fromcode import UNITS, setting
 
 FIXTURES = ["live_server", "live_server_factory", "record_websockets"]
 REFERENCE = DOCS / "reference"

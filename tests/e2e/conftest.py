@@ -167,7 +167,7 @@ def run_example(request: pytest.FixtureRequest) -> RunExample:
     @contextmanager
     def mounted(name: str, own_errors: Collection[str] = ()) -> Iterator[Served]:
         built: Path = request.getfixturevalue("built_docs")
-        with serve(ROOT, f"python docs/gallery.py --built {built}", own_errors=own_errors) as server:
+        with serve(ROOT, f"python tools/gallery.py --built {built}", own_errors=own_errors) as server:
             yield Served(server, f"{server.url}live/{name}/")
 
     return {"alone": alone, "mounted": mounted}[request.param]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import socket
 import subprocess
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 from urllib.error import HTTPError
 from urllib.parse import urljoin
 from urllib.request import urlopen
@@ -21,16 +19,18 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.browsing import Visitor
-from tests.e2e.conftest import EXAMPLES, ROOT
+from tests.e2e.conftest import ROOT
 from tests.serving import serve
+from tools import gallery
+from tools.examples import examples
 
 Visit = Callable[..., Visitor]
-NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/app.py"))
+NAMES = list(examples())
 
 
 @pytest.mark.usefixtures("npm_packages")  # The chat's page loads the Socket.IO client.
 def test_from_a_page_to_the_running_example(built_docs: Path, visit: Visit) -> None:
-    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+    with serve(ROOT, f"python tools/gallery.py --built {built_docs}") as server:
         page = visit(server.url).page
         for name in NAMES:
             page.goto(f"{server.url}examples/{name}/index.html")
@@ -57,7 +57,7 @@ def test_from_a_page_to_the_running_example(built_docs: Path, visit: Visit) -> N
 )
 def test_what_the_docs_answer(path: str, body: bytes | None, status: int, built_docs: Path) -> None:
     """A typo and a POST are answered, and ``serve`` finds no traceback."""
-    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+    with serve(ROOT, f"python tools/gallery.py --built {built_docs}") as server:
         try:
             answer = urlopen(server.url + path, body)
         except HTTPError as error:
@@ -73,7 +73,7 @@ def test_the_pages_name_their_icon(built_docs: Path) -> None:
 
 
 def test_an_address_without_the_slash(built_docs: Path, visit: Visit) -> None:
-    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+    with serve(ROOT, f"python tools/gallery.py --built {built_docs}") as server:
         page = visit(f"{server.url}live/echo").page
         expect(page).to_have_url(f"{server.url}live/echo/")
         expect(page.get_by_role("status")).to_have_text("Connected")
@@ -86,7 +86,7 @@ AT_ONCE = {"api", "board", "dashboard", "echo", "game", "stream", "together", "u
 @pytest.mark.usefixtures("npm_packages")
 def test_every_example_in_a_frame(built_docs: Path, visit: Visit) -> None:
     """Its addresses are relative to itself, so all that it loads is there, or the page had errors."""
-    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+    with serve(ROOT, f"python tools/gallery.py --built {built_docs}") as server:
         page = visit(f"{server.url}examples/echo/index.html").page
         for name in NAMES:
             page.evaluate(
@@ -104,7 +104,7 @@ def test_every_example_in_a_frame(built_docs: Path, visit: Visit) -> None:
 def test_every_card_leads_to_a_page_and_a_zip_that_runs(
     built_docs: Path, visit: Visit, tmp_path: Path
 ) -> None:
-    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+    with serve(ROOT, f"python tools/gallery.py --built {built_docs}") as server:
         page = visit(f"{server.url}examples/index.html").page
         for name in NAMES:
             link = page.get_by_role("link", name=f"Zip of {name}", exact=True).get_attribute("href")
@@ -118,7 +118,7 @@ def test_every_card_leads_to_a_page_and_a_zip_that_runs(
 
 
 def test_ctrl_c_ends_it(built_docs: Path, visit: Visit) -> None:
-    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+    with serve(ROOT, f"python tools/gallery.py --built {built_docs}") as server:
         page = visit(f"{server.url}live/greet/").page  # It does not connect again by itself.
         page.evaluate(
             """() => new Promise((open) => {
@@ -131,23 +131,13 @@ def test_ctrl_c_ends_it(built_docs: Path, visit: Visit) -> None:
         page.wait_for_function("window.code === 1012")
 
 
-@pytest.fixture
-def gallery() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_usual_port_is_not_the_reader_s(gallery: ModuleType) -> None:
+def test_the_usual_port_is_not_the_reader_s() -> None:
     pages = (ROOT / "docs" / "examples" / "index.rst").read_text(encoding="utf-8")
     assert gallery.PORT != 8000  # The gallery and an app of the reader's run side by side.
     assert f"http://127.0.0.1:{gallery.PORT}/" in pages
 
 
-def test_a_port_that_is_taken(gallery: ModuleType) -> None:
+def test_a_port_that_is_taken() -> None:
     taken = socket.socket()
     with closing(taken):
         with suppress(OSError):  # Somebody else may have it: all the better.
@@ -160,7 +150,7 @@ def test_a_port_that_is_taken(gallery: ModuleType) -> None:
 
 
 def test_docs_that_are_not_built(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "docs" / "gallery.py"), "--built", str(tmp_path)]
+    command = [sys.executable, str(ROOT / "tools" / "gallery.py"), "--built", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"There are no built docs in {tmp_path}. Run: tox -e gallery\n"

@@ -44,7 +44,7 @@ LOOK = """(drawing) => {
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_drawing_can_be_read(built_docs: Path, visit: Visit, scheme: str, width: int) -> None:
-    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+    with serve(ROOT, f"python tools/gallery.py --built {built_docs}") as server:
         url = f"{server.url}explanation/connection-lifecycle.html"
         page = visit(url, color_scheme=scheme, viewport={"width": width, "height": 800}).page
         drawing = page.get_by_role("img", name="The states of a WebSocket")

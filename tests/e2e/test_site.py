@@ -43,7 +43,7 @@ KINDS = {
 @pytest.fixture(scope="module")
 def site(built_docs: Path) -> Iterator[str]:
     """The address of the site."""
-    with serve(ROOT, f"python docs/gallery.py --built {built_docs}") as server:
+    with serve(ROOT, f"python tools/gallery.py --built {built_docs}") as server:
         yield server.url
 
 

@@ -1,4 +1,4 @@
-"""Serve the built docs at one address, with every example running inside them: ``python docs/gallery.py``.
+"""Serve the built docs at one address, with every example running inside them: ``python tools/gallery.py``.
 
 The gallery is a MicroPie app. The docs are its root, and the app of each folder ``docs/examples/NAME`` is mounted at
 ``/live/NAME/``.
@@ -21,8 +21,10 @@ from starlette.staticfiles import StaticFiles
 
 from micropie import App, HttpMiddleware, Request
 
-DOCS = Path(__file__).parent
-BUILT = DOCS / "_build" / "gallery"
+sys.path.append(str(Path(__file__).parents[1]))  # For tools; last, so that micropie is the installed one.
+from tools.examples import EXAMPLES, examples
+
+BUILT = EXAMPLES.parent / "_build" / "gallery"
 PORT = 8765  # Not 8000: that is where the pages tell their reader to run an app.
 
 
@@ -42,15 +44,11 @@ class Pages(HttpMiddleware):
         return None
 
 
-def examples() -> dict[str, Path]:
-    """Return the examples by name, sorted."""
-    return {path.parent.name: path for path in sorted((DOCS / "examples").glob("*/app.py"))}
-
-
-def load(name: str, path: Path) -> Any:
+def load(name: str, folder: Path) -> Any:
     """Return the app of one example. Each file is called ``app.py``, so each gets a module name of its own."""
-    spec = importlib.util.spec_from_file_location(f"gallery_{name}", path)
-    assert spec is not None and spec.loader is not None
+    spec = importlib.util.spec_from_file_location(f"gallery_{name}", folder / "app.py")
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load {folder}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # An app finds its templates by the module that defines it.
     spec.loader.exec_module(module)
@@ -61,8 +59,8 @@ def build(built: Path) -> App:
     """Return the gallery over the docs in the folder ``built``."""
     gallery = App()
     gallery.middlewares.append(Pages(built))
-    for name, path in examples().items():
-        gallery.mount(f"/live/{name}", load(name, path))
+    for name, folder in examples().items():
+        gallery.mount(f"/live/{name}", load(name, folder))
     return gallery
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from lifecycle import list_table
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import micropie
 from micropie import exceptions, settings
+
+from .tables import list_table
 
 PACKAGE = Path(micropie.__file__).parent
 
@@ -30,7 +31,7 @@ class FromCode(SphinxDirective):
     """A directive whose result is text that is made from the package."""
 
     def run(self) -> list[nodes.Node]:
-        for file in PACKAGE.glob("*.py"):
+        for file in PACKAGE.rglob("*.py"):
             self.env.note_dependency(str(file))
         return self.parse_text_to_nodes(self.text())
 

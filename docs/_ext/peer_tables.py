@@ -7,17 +7,17 @@ and ``peers-versions`` which versions were asked, and when.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from lifecycle import list_table
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-FOLDER = Path(__file__).parents[1] / "tests" / "comparison"
+from .tables import list_table, read_toml
+
+FOLDER = Path(__file__).parents[2] / "tests" / "comparison"
 ROWS, SEEN = FOLDER / "rows.toml", FOLDER / "seen.json"
 
 NAMES = {
@@ -41,8 +41,7 @@ class Table(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         for file in (ROWS, SEEN):
             self.env.note_dependency(str(file))
-        # As in Markdown, code stands between single backticks there.
-        self.questions = tomllib.loads(ROWS.read_text(encoding="utf-8").replace("`", "``"))
+        self.questions = read_toml(ROWS)
         self.table = json.loads(SEEN.read_text(encoding="utf-8"))
         self.peers: dict[str, dict[str, Any]] = self.table["peers"]
         return self.parse_text_to_nodes(self.before() + list_table(self.widths, list(self.head), self.rows()))

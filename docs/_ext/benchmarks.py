@@ -13,13 +13,14 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-import plots
 from docutils import nodes
-from lifecycle import list_table
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+from . import plots
+from .tables import list_table
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 NAMES = {
     "raw": "raw ASGI",

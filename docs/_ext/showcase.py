@@ -19,7 +19,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-OF_THE_PAGE = {".rst", ".webp", ".pyc"}
+from micropie.examples import files
 
 CARD = """\
 .. grid-item-card:: {title}
@@ -56,11 +56,6 @@ PICTURES = """\
 
    <p class="example-links">{links}</p>
 """
-
-
-def files(folder: Path) -> list[Path]:
-    """Return the files that make the example run, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in OF_THE_PAGE)
 
 
 def write_zip(folder: Path, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from textwrap import indent
@@ -12,7 +11,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-TABLE = Path(__file__).parents[1] / "tests" / "servers" / "life.toml"
+from .tables import list_table, read_toml
+
+TABLE = Path(__file__).parents[2] / "tests" / "servers" / "life.toml"
 COLUMNS = ("client", "handler")
 LONGEST = 36  # What is longer, such as the reason that is too long, would make a table too wide.
 UVICORN = {"uvicorn-sansio", "uvicorn-wsproto", "uvicorn-websockets"}
@@ -25,8 +26,7 @@ class LifecycleServers(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(TABLE))
-        # As in Markdown, code stands between single backticks there.
-        table = tomllib.loads(TABLE.read_text(encoding="utf-8").replace("`", "``"))
+        table = read_toml(TABLE)
         evidence = table.pop("evidence")
         rows = [row for kind in table.values() for row in kind.values() if instead(row)]
         text = f"{reasons(evidence)}\n\n.. dropdown:: Every row that differs\n\n{in_full(rows)}"
@@ -79,13 +79,6 @@ def names(configurations: Iterable[str]) -> str:
     if found >= UVICORN:
         found = found - UVICORN | {"uvicorn"}
     return ", ".join(sorted(name.replace("uvicorn-", "uvicorn ") for name in found))
-
-
-def list_table(widths: str, head: list[str], rows: Iterable[list[str]]) -> str:
-    cells = "\n".join(
-        "   * - " + "\n     - ".join(indent(cell, " " * 7).strip() for cell in row) for row in [head, *rows]
-    )
-    return f".. list-table::\n   :header-rows: 1\n   :widths: {widths}\n\n{cells}\n"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
