@@ -17,8 +17,8 @@ from unittest.mock import patch
 
 import micropie
 import micropie.wire
-from benchmarks.apps.micropie import app
-from benchmarks.child import RUNNERS
+from benchmarks.apps import micropie as apps
+from benchmarks.child import RUNNERS, log_in
 from benchmarks.scenarios import SCENARIOS, Scenario
 
 PYTHON = (3, 11)
@@ -52,10 +52,12 @@ def _total(scenario: Scenario, operations: int) -> Calls:
             total["python" if event == "call" else "builtin"] += 1
 
     async def operate() -> None:
-        await RUNNERS[scenario.kind](app, scenario, WARM_UP)
+        app = getattr(apps, scenario.app)
+        wanted = await log_in(app, scenario)
+        await RUNNERS[scenario.kind](app, wanted, WARM_UP)
         sys.setprofile(note)
         try:
-            await RUNNERS[scenario.kind](app, scenario, operations)
+            await RUNNERS[scenario.kind](app, wanted, operations)
         finally:
             sys.setprofile(None)
 

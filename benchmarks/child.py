@@ -131,6 +131,15 @@ RUNNERS: dict[str, Callable[..., Awaitable[float]]] = {
 }
 
 
+async def log_in(app: ASGIApp, scenario: Scenario) -> Scenario:
+    """The scenario with the visitor's cookie, if it wants one: logging in is no part of what is measured."""
+    if not scenario.login:
+        return scenario
+    log: list[Message] = []
+    await requests(app, scenario.before(), 1, log)
+    return scenario.for_visitor(log[0]["headers"])
+
+
 async def check(app: ASGIApp, scenario: Scenario) -> None:
     """See that three operations are answered as they must be, before any time is measured."""
     log: list[Message] = []
@@ -142,6 +151,9 @@ async def check(app: ASGIApp, scenario: Scenario) -> None:
         for message in log
         if message["type"] == "websocket.send"
     ]
+    starts = [message["headers"] for message in log if message["type"] == "http.response.start"]
+    if not all(map(scenario.has_added, starts)):
+        raise WrongAnswer(f"{scenario.name} was answered with {starts[0]}, and without {scenario.adds}")
     wanted = max(3, scenario.size) if scenario.kind == "crowd" else 3
     if len(answers) != wanted or not all(map(scenario.is_answered_by, answers)):
         raise WrongAnswer(f"{scenario.name} was answered {str(answers)[:200]}")
@@ -170,7 +182,13 @@ class Subject:
 
     async def app_for(self, scenario: Scenario) -> ASGIApp:
         """The app that a scenario wants, started."""
-        app: ASGIApp = self._make(scenario.factory, scenario.size) if scenario.factory else self._module.app
+        app: ASGIApp | None = (
+            self._make(scenario.factory, scenario.size)
+            if scenario.factory
+            else getattr(self._module, scenario.app, None)
+        )
+        if app is None:
+            raise WrongAnswer(f"{self._module.__name__} has no {scenario.app}")
         if app not in self._started:
             self._started[app] = await start(app)
         return app
@@ -178,12 +196,14 @@ class Subject:
     async def verify(self, scenario: str, size: int | None) -> None:
         """See that a scenario is answered right."""
         found = find(scenario, size)
-        await check(await self.app_for(found), found)
+        app = await self.app_for(found)
+        await check(app, await log_in(app, found))
 
     async def measure(self, scenario: str, size: int | None, count: int) -> float:
         """The CPU time of one of so many operations, in nanoseconds, with no garbage of others to collect."""
         found = find(scenario, size)
         app = await self.app_for(found)
+        found = await log_in(app, found)
         gc.collect()
         gc.freeze()
         try:

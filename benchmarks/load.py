@@ -17,7 +17,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.obeying import Command, obey
-from benchmarks.scenarios import Scenario, find
+from benchmarks.scenarios import Headers, Scenario, find
 from benchmarks.servers import cpu
 
 PATIENCE = 60.0  # Seconds for what takes longest: a limit against a hang.
@@ -88,6 +88,12 @@ def body(data: bytes) -> bytes:
         rest = rest.partition(b"\r\n")[2]
         chunks, rest = chunks + rest[:size], rest[size + 2 :]
     return chunks
+
+
+def fields(data: bytes) -> Headers:
+    """The header fields of an answer, names in lower case."""
+    lines = data[: head(data)].split(b"\r\n")[1:-2]
+    return [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
 
 
 class Connection(asyncio.Protocol):
@@ -225,14 +231,20 @@ async def messages(process: int, port: int, scenario: Scenario, connections: int
 async def requests(process: int, port: int, scenario: Scenario, connections: int, seconds: float) -> float:
     """Requests on connections that stay."""
     opened = [await connect(port) for _ in range(connections)]
-    ask = request(scenario)
+    wanted = scenario
+    if scenario.login:
+        first = await opened[0].ask(request(scenario.before()), whole)
+        wanted = scenario.for_visitor(fields(first))
+    ask = request(wanted)
     answer = [await connection.ask(ask, whole) for connection in opened][-1]
-    if not answer.startswith(b"HTTP/1.1 200 ") or not scenario.is_answered_by(body(answer)):
+    right = answer.startswith(b"HTTP/1.1 200 ") and scenario.is_answered_by(body(answer))
+    if not right or not scenario.has_added(fields(answer)):
         for connection in opened:
             connection.close()
-        raise WrongAnswer(f"answered {answer!r}")
-    # From then on an answer is known by its length and its end.
-    game = Rally(opened, ask, exactly(len(answer)), answer[head(answer) :])
+        raise WrongAnswer(f"answered {answer[:1000]!r}")
+    # From then on an answer is known by its length and its end; but a cookie may be renewed in between.
+    until = whole if scenario.login else exactly(len(answer))
+    game = Rally(opened, ask, until, answer[head(answer) :])
     return await rally(process, opened, game, seconds)
 
 

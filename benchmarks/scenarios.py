@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 # Nothing here imports MicroPie: which one there is, if any, differs from process to process.
@@ -44,6 +44,9 @@ class Scenario:
         pieces: The request's body as it comes; a request that has none is a GET.
         expected: The answer: text or bytes as they are, anything else as JSON.
         headers: What the request has beside the usual headers.
+        app: Which app of the module; one that cannot do what is measured has no such app.
+        login: A request that comes first; its cookie comes with each of those that are measured.
+        adds: A header that each answer has to have.
         factory: The function of the app's module that makes the app, instead of its ``app``.
         size: What the factory is given, or how many are a crowd.
     """
@@ -57,6 +60,9 @@ class Scenario:
     pieces: tuple[bytes, ...] = (b"",)
     query: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    app: str = "app"
+    login: str = ""
+    adds: tuple[bytes, bytes] | None = None
     factory: str = ""
     size: int = 0
 
@@ -89,6 +95,19 @@ class Scenario:
     def method(self) -> str:
         return "POST" if any(self.pieces) else "GET"
 
+    def before(self) -> Scenario:
+        """The request that logs the visitor in."""
+        return replace(self, path=self.login, expected="in", login="")
+
+    def for_visitor(self, headers: Headers) -> Scenario:
+        """The same for the visitor who has got a cookie in these headers."""
+        [cookie] = [value.partition(b";")[0] for name, value in headers if name.lower() == b"set-cookie"]
+        return replace(self, headers=(*self.headers, (b"cookie", cookie)), login="")
+
+    def has_added(self, headers: Headers) -> bool:
+        """Whether an answer has the header that it has to have."""
+        return self.adds is None or self.adds in [(name.lower(), value) for name, value in headers]
+
     def is_answered_by(self, answer: str | bytes) -> bool:
         """Whether an answer is the expected one; two of JSON are equal however they are written."""
         if isinstance(self.expected, str) and isinstance(answer, bytes):
@@ -109,6 +128,8 @@ def posted(name: str, title: str, path: str, media_type: str, body: bytes, expec
     return Scenario(name, title, "request", path, expected, pieces=pieces, headers=tuple(headers))
 
 
+#: What a middleware adds to each answer, after it has looked for a header that is not there.
+ADDED = (b"x-request-id", b"1")
 FORM = b"name=Alice&age=30"
 JSON = b'{"name":"Alice","age":30}'
 
@@ -134,6 +155,23 @@ SCENARIOS = {
         ),
         posted("http_form", "HTTP: a form", "/form", "application/x-www-form-urlencoded", FORM, "Alice:30"),
         posted("http_json_body", "HTTP: a JSON body", "/person", "application/json", JSON, "Alice:30"),
+        Scenario(
+            "http_hook",
+            "HTTP with middleware",
+            "request",
+            "/greet/Alice",
+            "Hello Alice1",
+            query=b"x=1",
+            app="hooked",
+            adds=ADDED,
+        ),
+        Scenario(
+            "ws_hook", "WebSocket with middleware", "session", "/echo", "x" * 32, "x" * 32, app="hooked"
+        ),
+        Scenario(
+            "http_session", "HTTP: logged in", "request", "/me", "Hello Alice", app="members", login="/login"
+        ),
+        Scenario("http_stream", "HTTP: a stream of 20", "request", "/stream", "x" * 20_000),
     )
 }
 

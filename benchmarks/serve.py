@@ -12,10 +12,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 
 def main() -> None:
-    module, descriptor, processor = sys.argv[1:]
+    module, app, descriptor, processor = sys.argv[1:]
     os.sched_setaffinity(0, {int(processor)})
     uvicorn.run(
-        f"benchmarks.apps.{module}:app",
+        f"benchmarks.apps.{module}:{app}",
         fd=int(descriptor),
         loop="uvloop",
         http="httptools",

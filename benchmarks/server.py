@@ -6,6 +6,7 @@ it: the clients' own does not matter as long as they keep up.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from benchmarks.children import Child, Failed
@@ -23,10 +24,13 @@ QUICK = ("ws_session", "ws_message", "http_text", "http_json")
 def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
     """Each scenario with each framework."""
     rows: dict[str, Row] = {}
-    with clients(options) as load, serving(frameworks, options) as servers:
-        for name in options.scenarios or (QUICK if options.quick else SCENARIOS):
-            rows[name] = row(load, servers, options, name)
-            options.tell(f"on uvicorn, {name}: {in_a_line(rows[name])}")
+    names = options.scenarios or (QUICK if options.quick else SCENARIOS)
+    with clients(options) as load:
+        for app, of_app in groupby(names, lambda name: SCENARIOS[name].app):
+            with serving(frameworks, options, app) as servers:
+                for name in of_app:
+                    rows[name] = row(load, servers, options, name)
+                    options.tell(f"on uvicorn, {name}: {in_a_line(rows[name])}")
     titles = {name: SCENARIOS[name].title for name in rows}
     return {"titles": titles, "units": dict.fromkeys(rows, "µs"), "rows": rows}
 

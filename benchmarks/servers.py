@@ -25,14 +25,14 @@ class Server:
         process: The number of the process.
     """
 
-    def __init__(self, framework: Framework, processor: int) -> None:
+    def __init__(self, framework: Framework, app: str, processor: int) -> None:
         self.name = framework.name
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # close() closes it
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self.port: int = self._socket.getsockname()[1]
         descriptor = self._socket.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, HERE / "serve.py", framework.module, str(descriptor), str(processor)],
+            [sys.executable, HERE / "serve.py", framework.module, app, str(descriptor), str(processor)],
             env=framework.environment(),
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
@@ -67,12 +67,12 @@ def cpu(process: int) -> int:
 
 
 @contextmanager
-def serving(frameworks: list[Framework], options: Options) -> Iterator[dict[str, Server]]:
-    """A server for each framework, all on one processor; they do nothing unless they are asked."""
+def serving(frameworks: list[Framework], options: Options, app: str = "app") -> Iterator[dict[str, Server]]:
+    """A server for that app of each framework, all on one processor; they do nothing unless they are asked."""
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
         for framework in frameworks:
-            servers[framework.name] = Server(framework, options.processor)
+            servers[framework.name] = Server(framework, app, options.processor)
             stack.callback(servers[framework.name].close)
         yield servers
 

@@ -39,7 +39,7 @@ def test_a_call_more_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         return "Hello, World!"
 
     app: Any = type("Slower", (App,), {"index": index})()
-    monkeypatch.setattr(calls, "app", app)
+    monkeypatch.setattr(calls.apps, "app", app)
     after = calls.count(scenario)
     assert after["python"] > before["python"]
 
@@ -54,6 +54,6 @@ def test_what_varies_is_no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
                 self.request.query("x")
             return "Hello, World!"
 
-    monkeypatch.setattr(calls, "app", Uneven())
+    monkeypatch.setattr(calls.apps, "app", Uneven())
     with pytest.raises(RuntimeError, match="http_text: 10 operations cost"):
         calls.count(SCENARIOS["http_text"])

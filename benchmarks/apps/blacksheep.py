@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from secrets import token_urlsafe
 from typing import Any
 
 from blacksheep import (
@@ -8,6 +10,7 @@ from blacksheep import (
     FromJSON,
     Request,
     Response,
+    StreamedContent,
     WebSocket,
     WebSocketDisconnectError,
     get,
@@ -57,6 +60,16 @@ async def header(request: Request) -> Response:
     return html(request.headers.get_single(b"x-wanted").decode())
 
 
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(20):
+        yield b"x" * 1000
+
+
+@get("/stream")
+async def stream() -> Response:
+    return Response(200, content=StreamedContent(b"text/html", pieces))
+
+
 @ws("/echo")
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
@@ -104,6 +117,34 @@ async def broadcast(websocket: WebSocket) -> None:
         pass
     finally:
         crowd.discard(websocket)
+
+
+async def hook(request: Request, handler: Callable[[Request], Awaitable[Response | None]]) -> Response | None:
+    request.get_first_header(b"authorization")
+    response = await handler(request)
+    if response is not None:  # a WebSocket has none
+        response.add_header(b"X-Request-Id", b"1")
+    return response
+
+
+async def login(request: Request) -> Response:
+    request.session["user"] = "Alice"
+    return html("in")
+
+
+async def me(request: Request) -> Response:
+    return html(f"Hello {request.session['user']}")
+
+
+hooked = Application(router=Router())
+hooked.middlewares.append(hook)
+hooked.router.add_get("/greet/{name}", greet)
+hooked.router.add_ws("/echo", echo)
+
+members = Application(router=Router())
+members.use_sessions(token_urlsafe())
+members.router.add_get("/login", login)
+members.router.add_get("/me", me)
 
 
 def routes(count: int) -> Application:

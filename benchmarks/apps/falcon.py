@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import falcon
 from falcon import WebSocketDisconnected
 from falcon.asgi import App, Request, Response, WebSocket
@@ -31,6 +33,17 @@ class Person:
         sent = await req.get_media()
         resp.content_type = falcon.MEDIA_HTML
         resp.text = f"{sent['name']}:{sent['age']}"
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(20):
+        yield b"x" * 1000
+
+
+class Stream:
+    async def on_get(self, req: Request, resp: Response) -> None:
+        resp.content_type = falcon.MEDIA_HTML
+        resp.stream = pieces()
 
 
 class Echo:
@@ -82,13 +95,30 @@ class Broadcast:
             crowd.discard(ws)
 
 
+class Hook:
+    async def process_request(self, req: Request, resp: Response) -> None:
+        req.get_header("authorization")
+
+    async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
+        resp.append_header("X-Request-Id", "1")
+
+    async def process_request_ws(self, req: Request, ws: WebSocket) -> None:
+        req.get_header("authorization")
+
+
 app = App()
 app.add_route("/", Index())
 app.add_route("/data", Data())
 app.add_route("/greet/{name}", Greet())
 app.add_route("/form", Person())
 app.add_route("/person", Person())
+app.add_route("/stream", Stream())
 app.add_route("/echo", Echo())
 app.add_route("/echo_bytes", EchoBytes())
 app.add_route("/hello/{name}", Hello())
 app.add_route("/broadcast", Broadcast())
+
+# Falcon has no sessions.
+hooked = App(middleware=[Hook()])
+hooked.add_route("/greet/{name}", Greet())
+hooked.add_route("/echo", Echo())

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from secrets import token_urlsafe
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Form, WebSocket, WebSocketDisconnect
-from fastapi.responses import HTMLResponse
+from fastapi import FastAPI, Form, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 app = FastAPI()
 crowd: set[WebSocket] = set()
+SECRET = token_urlsafe()  # of the sessions' cookies, which are signed
 
 
 class Person(BaseModel):
@@ -38,6 +44,16 @@ async def form(name: Annotated[str, Form()], age: Annotated[str, Form()]) -> str
 @app.post("/person", response_class=HTMLResponse)
 async def person(sent: Person) -> str:
     return f"{sent.name}:{sent.age}"
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(20):
+        yield b"x" * 1000
+
+
+@app.get("/stream")
+async def stream() -> StreamingResponse:
+    return StreamingResponse(pieces(), media_type="text/html")
 
 
 @app.websocket("/echo")
@@ -86,3 +102,46 @@ async def broadcast(websocket: WebSocket) -> None:
         pass
     finally:
         crowd.discard(websocket)
+
+
+class Hook:
+    """A middleware of plain ASGI, which costs less than one made of a function."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        Headers(scope=scope).get("authorization")
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("X-Request-Id", "1")
+            await send(message)
+
+        await self.app(scope, receive, send_more)
+
+
+hooked = FastAPI()
+hooked.add_middleware(Hook)
+hooked.get("/greet/{name}", response_class=HTMLResponse)(greet)
+hooked.websocket("/echo")(echo)
+
+members = FastAPI()
+members.add_middleware(SessionMiddleware, secret_key=SECRET)
+
+
+@members.get("/login", response_class=HTMLResponse)
+async def login(request: Request) -> str:
+    request.session["user"] = "Alice"
+    return "in"
+
+
+@members.get("/me", response_class=HTMLResponse)
+async def me(request: Request) -> str:
+    return f"Hello {request.session['user']}"

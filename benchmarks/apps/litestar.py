@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from litestar import Litestar, MediaType, WebSocket, get, post, websocket
+from litestar import Litestar, MediaType, Request, WebSocket, get, post, websocket
+from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import WebSocketDisconnect
+from litestar.middleware import ASGIMiddleware
+from litestar.middleware.session.server_side import ServerSideSessionConfig
 from litestar.params import Body
+from litestar.response import Stream
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 crowd: set[WebSocket] = set()
 
@@ -33,6 +39,27 @@ async def form(data: Annotated[dict[str, str], Body(media_type=RequestEncodingTy
 @post("/person", media_type=MediaType.HTML, status_code=200)
 async def person(data: dict[str, Any]) -> str:
     return f"{data['name']}:{data['age']}"
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(20):
+        yield b"x" * 1000
+
+
+@get("/stream", media_type=MediaType.HTML)
+async def stream() -> Stream:
+    return Stream(pieces())
+
+
+@get("/login", media_type=MediaType.HTML)
+async def login(request: Request[Any, Any, Any]) -> str:
+    request.set_session({"user": "Alice"})
+    return "in"
+
+
+@get("/me", media_type=MediaType.HTML)
+async def me(request: Request[Any, Any, Any]) -> str:
+    return f"Hello {request.session['user']}"
 
 
 @websocket("/echo")
@@ -83,4 +110,23 @@ async def broadcast(socket: WebSocket) -> None:
         crowd.discard(socket)
 
 
-app = Litestar([index, data_, greet, form, person, echo, echo_bytes, hello, broadcast], openapi_config=None)
+class Hook(ASGIMiddleware):
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        Headers.from_scope(scope).get("authorization")
+        if scope["type"] == "websocket":
+            await next_app(scope, receive, send)
+            return
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableScopeHeaders.from_message(message).add("X-Request-Id", "1")
+            await send(message)
+
+        await next_app(scope, receive, send_more)
+
+
+app = Litestar(
+    [index, data_, greet, form, person, stream, echo, echo_bytes, hello, broadcast], openapi_config=None
+)
+hooked = Litestar([greet, echo], middleware=[Hook()], openapi_config=None)
+members = Litestar([login, me], middleware=[ServerSideSessionConfig().middleware], openapi_config=None)

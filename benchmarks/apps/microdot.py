@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from secrets import token_urlsafe
 from typing import Any
 
 from microdot.asgi import Microdot, with_websocket
+from microdot.session import Session, with_session
 
 app = Microdot()
 crowd: set[Any] = set()
@@ -32,6 +35,16 @@ async def form(request: Any) -> Any:
 @app.post("/person")
 async def person(request: Any) -> Any:
     return f"{request.json['name']}:{request.json['age']}", HTML
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(20):
+        yield b"x" * 1000
+
+
+@app.get("/stream")
+async def stream(request: Any) -> Any:
+    return pieces(), HTML
 
 
 @app.get("/echo")
@@ -70,3 +83,33 @@ async def broadcast(request: Any, ws: Any) -> None:
                 await other.send(text)
     finally:
         crowd.discard(ws)
+
+
+hooked, members = Microdot(), Microdot()
+hooked.get("/greet/<name>")(greet)
+hooked.get("/echo")(echo)
+Session(members, secret_key=token_urlsafe())
+
+
+@hooked.before_request
+async def look(request: Any) -> None:
+    request.headers.get("Authorization")
+
+
+@hooked.after_request
+async def add(request: Any, response: Any) -> None:
+    response.headers["X-Request-Id"] = "1"
+
+
+@members.get("/login")
+@with_session
+async def login(request: Any, session: Any) -> Any:
+    session["user"] = "Alice"
+    session.save()
+    return "in", HTML
+
+
+@members.get("/me")
+@with_session
+async def me(request: Any, session: Any) -> Any:
+    return f"Hello {session['user']}", HTML

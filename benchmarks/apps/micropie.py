@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
-from micropie import App, WebSocket
+from micropie import App, HttpMiddleware, WebSocket, WebSocketMiddleware
 
 
 class Benchmark(App):
@@ -32,6 +33,17 @@ class Benchmark(App):
 
     async def header(self) -> str:
         return self.request.headers["x-wanted"]
+
+    async def login(self) -> str:
+        self.request.session["user"] = "Alice"
+        return "in"
+
+    async def me(self) -> str:
+        return f"Hello {self.request.session['user']}"
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 1000
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept()
@@ -63,7 +75,23 @@ class Benchmark(App):
             self.crowd.discard(ws)
 
 
-app = Benchmark()
+class Hook(HttpMiddleware, WebSocketMiddleware):
+    async def before_request(self, request: Any) -> None:
+        request.headers.get("authorization")
+
+    async def after_request(self, request: Any, status: int, body: Any, extra_headers: Any) -> None:
+        extra_headers.append(("X-Request-Id", "1"))
+
+    async def before_websocket(self, request: Any) -> None:
+        request.headers.get("authorization")
+
+    async def after_websocket(self, request: Any) -> None:
+        pass
+
+
+app, hooked, members = Benchmark(), Benchmark(), Benchmark()
+hooked.middlewares.append(Hook())
+hooked.ws_middlewares.append(Hook())
 
 
 def routes(count: int) -> App:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from secrets import token_urlsafe
 from typing import Any
 
-from quart import Quart, request, websocket
+from quart import Quart, Response, request, session, websocket
 
 app = Quart(__name__)
 crowd: set[Any] = set()
@@ -33,6 +35,16 @@ async def form() -> str:
 async def person() -> str:
     sent = await request.get_json()
     return f"{sent['name']}:{sent['age']}"
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(20):
+        yield b"x" * 1000
+
+
+@app.get("/stream")
+async def stream() -> Any:
+    return pieces(), {"Content-Type": "text/html"}
 
 
 @app.websocket("/echo")
@@ -72,3 +84,36 @@ async def broadcast() -> None:
                 await other.send(text)
     finally:
         crowd.discard(own)
+
+
+hooked, members = Quart(__name__), Quart(__name__)
+hooked.get("/greet/<name>")(greet)
+hooked.websocket("/echo")(echo)
+members.secret_key = token_urlsafe()
+
+
+@hooked.before_request
+async def look() -> None:
+    request.headers.get("Authorization")
+
+
+@hooked.after_request
+async def add(response: Response) -> Response:
+    response.headers["X-Request-Id"] = "1"
+    return response
+
+
+@hooked.before_websocket
+async def look_at_handshake() -> None:
+    websocket.headers.get("Authorization")
+
+
+@members.get("/login")
+async def login() -> str:
+    session["user"] = "Alice"
+    return "in"
+
+
+@members.get("/me")
+async def me() -> str:
+    return f"Hello {session['user']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -16,6 +17,7 @@ HTML = (b"content-type", b"text/html; charset=utf-8")
 JSON = (b"content-type", b"application/json")
 
 crowd: set[Send] = set()
+sessions: dict[bytes, dict[str, str]] = {}
 
 
 def pairs(encoded: bytes) -> dict[str, str]:
@@ -27,7 +29,7 @@ def pairs(encoded: bytes) -> dict[str, str]:
     return {name: value for name, _, value in split}
 
 
-async def app(scope: Message, receive: Receive, send: Send) -> None:  # noqa: C901  # a call more for each would show
+async def app(scope: Message, receive: Receive, send: Send) -> None:
     kind = scope["type"]
     if kind == "websocket":
         path = scope["path"]
@@ -69,6 +71,9 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:  # noqa: C9
             else:
                 sent = pairs(body) if path == "/form" else loads(body)
                 body = f"{sent['name']}:{sent['age']}".encode()
+        elif path == "/stream":
+            await stream(send)
+            return
         elif path == "/header":
             body = next(value for name, value in scope["headers"] if name == b"x-wanted")
         else:
@@ -91,6 +96,13 @@ async def rest(body: bytes, receive: Receive) -> bytes:
     return b"".join(pieces)
 
 
+async def stream(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [HTML]})
+    for _ in range(20):
+        await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def broadcast(receive: Receive, send: Send) -> None:
     await send({"type": "websocket.accept"})
     crowd.add(send)
@@ -102,8 +114,8 @@ async def broadcast(receive: Receive, send: Send) -> None:
         crowd.discard(send)
 
 
-async def answer(send: Send, body: bytes) -> None:
-    headers = [HTML, (b"content-length", b"%d" % len(body))]
+async def answer(send: Send, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    headers = [HTML, (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -113,6 +125,42 @@ async def lifespan(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+async def hooked(scope: Message, receive: Receive, send: Send) -> None:
+    """The same app, and what a middleware does: it looks for a header, and adds one to each answer."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    for name, _ in scope["headers"]:
+        if name == b"authorization":
+            break
+    if scope["type"] == "websocket":
+        await app(scope, receive, send)
+        return
+
+    async def send_more(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"].append((b"x-request-id", b"1"))
+        await send(message)
+
+    await app(scope, receive, send_more)
+
+
+async def members(scope: Message, receive: Receive, send: Send) -> None:
+    """A page for those who have logged in: whose session it is, a cookie says."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    elif scope["path"] == "/login":
+        session_id = token_urlsafe().encode()
+        sessions[session_id] = {"user": "Alice"}
+        await answer(send, b"in", (b"set-cookie", b"session=" + session_id))
+    else:
+        session = {}
+        for name, value in scope["headers"]:
+            if name == b"cookie":
+                session = sessions[value.partition(b"session=")[2]]
+        await answer(send, f"Hello {session['user']}".encode())
 
 
 def routes(count: int) -> Any:

@@ -37,6 +37,14 @@ async def person(request: Request) -> HTTPResponse:
     return html(f"{request.json['name']}:{request.json['age']}")
 
 
+@app.get("/stream")
+async def stream(request: Request) -> None:
+    response = await request.respond(content_type="text/html")
+    for _ in range(20):
+        await response.send(b"x" * 1000)
+    await response.eof()
+
+
 # Under ASGI the end of a WebSocket is a message that is None.
 @app.websocket("/echo")
 async def echo(request: Request, ws: Websocket) -> None:
@@ -66,3 +74,21 @@ async def broadcast(request: Request, ws: Websocket) -> None:
                 await other.send(text)
     finally:
         crowd.discard(ws)
+
+
+# Sanic has no sessions without another package.
+hooked: Any = Sanic("hooked", configure_logging=False)
+hooked.config.ACCESS_LOG = False
+hooked.config.MOTD = False
+hooked.get("/greet/<name:str>", name="greet")(greet)
+hooked.websocket("/echo", name="echo")(echo)
+
+
+@hooked.on_request
+async def look(request: Request) -> None:
+    request.headers.get("authorization")
+
+
+@hooked.on_response
+async def add(request: Request, response: HTTPResponse) -> None:
+    response.headers["X-Request-Id"] = "1"

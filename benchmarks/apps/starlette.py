@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from secrets import token_urlsafe
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 crowd: set[WebSocket] = set()
+SECRET = token_urlsafe()  # of the sessions' cookies, which are signed
 
 
 async def index(request: Request) -> HTMLResponse:
@@ -39,6 +46,24 @@ async def body(request: Request) -> HTMLResponse:
 
 async def header(request: Request) -> HTMLResponse:
     return HTMLResponse(request.headers["x-wanted"])
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(20):
+        yield b"x" * 1000
+
+
+async def stream(request: Request) -> StreamingResponse:
+    return StreamingResponse(pieces(), media_type="text/html")
+
+
+async def login(request: Request) -> HTMLResponse:
+    request.session["user"] = "Alice"
+    return HTMLResponse("in")
+
+
+async def me(request: Request) -> HTMLResponse:
+    return HTMLResponse(f"Hello {request.session['user']}")
 
 
 async def echo(websocket: WebSocket) -> None:
@@ -87,6 +112,29 @@ async def broadcast(websocket: WebSocket) -> None:
         crowd.discard(websocket)
 
 
+class Hook:
+    """A middleware of plain ASGI, which costs less than one made of a function."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        Headers(scope=scope).get("authorization")
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("X-Request-Id", "1")
+            await send(message)
+
+        await self.app(scope, receive, send_more)
+
+
 app = Starlette(
     routes=[
         Route("/", index),
@@ -96,11 +144,20 @@ app = Starlette(
         Route("/person", person, methods=["POST"]),
         Route("/body", body, methods=["POST"]),
         Route("/header", header),
+        Route("/stream", stream),
         WebSocketRoute("/echo", echo),
         WebSocketRoute("/echo_bytes", echo_bytes),
         WebSocketRoute("/hello/{name}", hello),
         WebSocketRoute("/broadcast", broadcast),
     ]
+)
+
+hooked = Starlette(
+    routes=[Route("/greet/{name}", greet), WebSocketRoute("/echo", echo)], middleware=[Middleware(Hook)]
+)
+members = Starlette(
+    routes=[Route("/login", login), Route("/me", me)],
+    middleware=[Middleware(SessionMiddleware, secret_key=SECRET)],
 )
 
 
