@@ -71,15 +71,15 @@ class App:
     #: The largest WebSocket message in bytes, or None.  A larger one closes the socket with 1009.  It has
     #: come in whole by then: the server's own limit (``uvicorn --ws-max-size``) is what protects memory.
     max_message_size: int | None = MIB
-    #: Seconds that a WebSocket message may wait for room, or None.  A client that takes nothing for so long, because it
-    #: has stopped reading or its line is cut, counts as gone: whoever sends to it gets ConnectionClosed with 1006.
+    #: Seconds that a send may wait while the client of a WebSocket reads nothing, or None.  After that the client
+    #: counts as gone, and every call that sends or receives raises ConnectionClosed with code 1006.
     send_timeout: float | None = 30.0
-    #: Seconds that closing a WebSocket may take, if its client takes no close frame; then it counts as gone.
+    #: Seconds that closing a WebSocket may wait for a client that reads nothing.  After that the client counts as gone.
     close_timeout: float = 3.0
     #: Seconds that a session lives after its last use.
     session_timeout: int = SESSION_TIMEOUT
     #: Seconds that the session store may take to load or to save a session, or None.  If loading takes longer, or
-    #: fails, whoever looks at the session gets 503, and nobody else notices.
+    #: fails, a handler that looks at the session gets a 503.  Other requests are not affected.
     session_store_timeout: float | None = 5.0
     #: The name of the session's cookie, or a dict with any of ``name``, ``path`` (the root path unless
     #: set), ``domain`` (this host alone), ``samesite`` (``"lax"``, ``"strict"`` or ``"none"``) and
@@ -170,7 +170,7 @@ class App:
 
     @property
     def websockets(self) -> frozenset[WebSocket]:
-        """The WebSockets that are open now, accepted and not closed: a copy that any thread may loop over."""
+        """The WebSockets that are accepted and not closed, as a copy that you can loop over in any thread."""
         # The copy of a set is made in one go, so that a thread can ask for it while sockets come and go.
         return frozenset([ws for ws in self._micropie.open_websockets.copy() if not ws.closed])
 
@@ -179,16 +179,17 @@ class App:
     ) -> int:
         """Close the WebSockets that are open now, or some of them, all at once.
 
-        It takes no longer than to close one: each has ``close_timeout``, and nobody's answer is waited for.  Bring the
-        state that matters into order first, then close: a logout empties and saves the session before.
+        It takes no longer than closing one: it waits up to ``close_timeout`` for clients that read nothing, and it
+        never waits for a client's answer.  Save what matters before you call it: a logout empties and saves the
+        session first.
 
         Args:
-            code: As for :meth:`WebSocket.close <micropie.WebSocket.close>`.
-            reason: As there.
-            where: Called with each WebSocket; those for which it returns something true are closed.  All if None.
+            code: The close code, as in :meth:`WebSocket.close <micropie.WebSocket.close>`.
+            reason: The reason, as there.
+            where: A function that gets each WebSocket and returns whether to close it.  If None, all are closed.
 
         Returns:
-            How many it has closed.
+            How many WebSockets it closed.
 
         Raises:
             ValueError: If the code must not be sent.
@@ -214,11 +215,12 @@ class App:
             coroutine: Such as ``ws.send_text("done")``.
 
         Returns:
-            A :class:`concurrent.futures.Future`.  Its ``result(timeout)`` waits, and gives what the coroutine returns
-            or raises; without it nothing waits.
+            A :class:`concurrent.futures.Future`.  Its ``result(timeout)`` waits, and returns or raises what the
+            coroutine does.  If you don't call it, you don't wait, and you don't see an error.
 
         Raises:
-            RuntimeError: In the loop's own thread, where the coroutine is to be awaited; or if the app is not served.
+            RuntimeError: If you call it in the loop's own thread, where you can ``await`` the coroutine, or if no
+                server runs the app.
             TypeError: If it is not a coroutine.
         """
         if not asyncio.iscoroutine(coroutine):
@@ -236,20 +238,21 @@ class App:
     def mount(self, prefix: str, app: ASGIApp, *, session: bool = True) -> None:
         """Let another ASGI app answer all HTTP requests and WebSockets below a prefix.
 
-        This app's before hooks and its origin check come first.  The other app gets the full path, with
-        the prefix in ``root_path``; its startup and shutdown run with this app's, and what its lifespan puts into its
-        state is seen by its own requests alone.
+        This app's before hooks and its origin check run first.  The other app gets the full path, with
+        the prefix in ``root_path``.  Its startup and shutdown run with this app's, and only its own requests
+        see the state that its lifespan sets.
 
         Args:
-            prefix: Such as ``"/admin"``; of several that fit a path the longest counts.
+            prefix: Such as ``"/admin"``.  If several fit a path, the longest one counts.
             app: The other app.
             session: Whether it shares this app's session: a MicroPie app as its ``request.session``, any other one as
-                ``scope["session"]``.  If False, no session is loaded for its requests, and this app's hooks
-                find an empty one there, in which nothing is stored: for files, and for an app with sessions
-                of its own.
+                ``scope["session"]``.  With False, no session is loaded for its requests, and this app's hooks
+                find an empty one there, which is never stored.  Use that for files, and for an app that has
+                sessions of its own.
 
         Raises:
-            ValueError: If the prefix does not begin with a slash or is only one, or if there is a route or another app.
+            ValueError: If the prefix does not begin with a slash, is only a slash, or belongs to a route or another
+                app already.
             TypeError: If the other app cannot be called.
         """
         if not callable(app) or isinstance(app, type):
@@ -268,23 +271,23 @@ class App:
         core.settle()
 
     def url_for(self, handler: str | Callable[..., Any], /, *segments: Any, **values: Any) -> str:
-        """The path that leads to a handler from where this request's client is: with root path and prefix.
+        """The path of a handler, as this request's client has to write it: with the root path and the mount's prefix.
 
         ::
 
             self.url_for("pie", name="apple & plum", size=3)  # "/shop/pie/apple%20%26%20plum?size=3"
 
-        Values become path segments as long as the handler's parameters follow each other, and a query else.
+        Values for the handler's first parameters become path segments; the others go into the query string.
         For a link in a mail, make it absolute: ``urllib.parse.urljoin(self.request.url, self.url_for(...))``.
 
         Args:
-            handler: A method's name, such as ``"greet"``, ``"index"`` or ``"ws_chat"``; or the method itself, also of
-                an app that is mounted here, or around this one.
+            handler: A method's name, such as ``"greet"``, ``"index"`` or ``"ws_chat"``, or the method itself.  The
+                method may belong to an app that is mounted here, or to the app around this one.
             *segments: Values for the first parameters, and for ``*args``.
-            **values: Values by the name of the parameter; a list for a repeated one, None for one to leave out.
+            **values: Values by the name of the parameter: a list for a repeated one, None to leave it out.
 
         Raises:
-            LookupError: If there is no such route, or no request that tells the root path.
+            LookupError: If there is no such route, or if it is called outside a request.
             TypeError: If the handler has no such parameter, or takes it from the session.
             ValueError: If the handler would refuse a value.
         """
@@ -323,7 +326,7 @@ class App:
         """An answer that sends the browser elsewhere.
 
         Args:
-            location: A URL or path; what a header cannot hold is percent-encoded, and nothing twice.
+            location: A URL or path.  Characters that a header cannot hold are percent-encoded, none of them twice.
             extra_headers: More header fields.
             status: 301, 302, 303, 307 or 308.
 

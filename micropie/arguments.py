@@ -48,7 +48,9 @@ def is_session_only(annotation: Any, outer: tuple[Any, ...] = ()) -> bool:
     if any(isinstance(mark, _SessionOnly) or is_session_only(mark, outer) for mark in marks):
         return True
     if any(is_session_only(part, outer) for part in _hidden(annotation)):
-        raise TypeError(f"FromSession cannot stand behind {annotation}; write it at the parameter itself")
+        raise TypeError(
+            f"{annotation} cannot hide a FromSession; write FromSession in the parameter's own annotation"
+        )
     inner = [unwrapped(annotation), *typing.get_args(annotation)]
     return any(is_session_only(part, outer) for part in inner if part is not annotation)
 
@@ -85,7 +87,7 @@ class Parameter:
         if self.session_only and star:
             raise TypeError(f"{star}{name} cannot be a FromSession; a parameter of its own can")
         if is_session_only(default):
-            raise TypeError("FromSession is no default: write it behind a colon, as an annotation")
+            raise TypeError("FromSession is an annotation, not a default: write it after a colon")
         found = conversion(annotation, stored=self.session_only)
         #: What its value must be, in words.
         self.kind: str = "" if found is None else found.kind

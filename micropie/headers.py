@@ -155,7 +155,7 @@ def sound_length(headers: RawHeaders) -> RawHeaders:
     length = lengths.pop()
     if lengths or not length.isdigit():
         logger.warning(
-            "the header content-length is left out: %r is no number of bytes", length.decode("latin-1")
+            "the header content-length is left out: %r is not a number of bytes", length.decode("latin-1")
         )
         return rest
     return [*rest, (b"content-length", length)]
@@ -165,8 +165,8 @@ def content_disposition(filename: str, inline: bool = False) -> tuple[str, str]:
     """The header field that gives a download its name (RFC 6266).
 
     A name that ASCII cannot hold is sent twice: as ``filename*`` in UTF-8, which every browser prefers, and as
-    ``filename`` with the nearest letters.  Whoever chose the name, it is only a name: folders, control characters and
-    the marks that turn text around are taken out, and it is cut to 255 bytes.  If nothing is left, it is ``download``.
+    ``filename`` with the nearest letters.  The name may come from a visitor: folders, control characters and marks
+    that turn text around are removed, and it is cut to 255 bytes.  If nothing is left, it is ``download``.
 
     ::
 

@@ -245,7 +245,7 @@ def find_app(module: ModuleType, name: str = "") -> Any:
     if isinstance(found, type):
         raise AppNotFound(f"{name} in {where} is a class: make an app of it, {name} = {found.__name__}()")
     if not callable(found):
-        raise AppNotFound(f"{name} in {where} is no app, but {found!r}")
+        raise AppNotFound(f"{name} in {where} is {found!r}, not an app")
     return found if isinstance(found, App) else _made(found, name, where)
 
 
@@ -267,7 +267,7 @@ def _made(found: Callable[..., Any], name: str, where: str) -> Any:
         app.close()
         raise AppNotFound(f"{name} in {where} is async: make the app in a function that is not")
     if isinstance(app, type) or not callable(app):
-        raise AppNotFound(f"{name}() in {where} returned no app, but {app!r}")
+        raise AppNotFound(f"{name}() in {where} returned {app!r}, not an app")
     return app
 
 

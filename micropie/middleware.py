@@ -34,8 +34,8 @@ class HttpMiddleware:
             request: The request.
 
         Returns:
-            None to go on, or a dict with one or more of ``status_code``, ``body`` and ``headers``: the answer,
-            without a handler.  An empty dict is as None.
+            None to go on, or a dict with one or more of ``status_code``, ``body`` and ``headers``, which is the answer;
+            no handler runs then.  An empty dict means the same as None.
         """
         return None
 
@@ -48,8 +48,8 @@ class HttpMiddleware:
             request: The request.
             status_code: The status of the answer.
             response_body: Its body: ``str``, ``bytes``, or an iterator that will be streamed.
-            extra_headers: The handler's header fields, a list of this request's own, and the ``Content-Type`` that
-                the answer gets if the handler names none.
+            extra_headers: The answer's header fields, in a list that you may change: the handler's, and the
+                ``Content-Type`` if the handler named none.
 
         Returns:
             None to go on, or a dict with those of ``status_code``, ``body`` and ``headers`` to replace.
@@ -60,8 +60,8 @@ class HttpMiddleware:
 class WebSocketMiddleware:
     """Hooks around every WebSocket handler of an app; put an instance into ``app.ws_middlewares``.
 
-    Both hooks of a socket run in one task and one context: what one of them enters, such as a context variable, a
-    tracing span or a task group, the other one can leave.
+    Both hooks of a socket run in one task and one context.  So the first one can enter a tracing span or a task group,
+    or set a context variable, and the second one can leave or reset it.
     """
 
     def __repr__(self) -> str:
@@ -71,12 +71,12 @@ class WebSocketMiddleware:
         """Called before the handler is looked up; the handshake is not answered yet.
 
         Args:
-            request: The live :class:`WebSocket`.  Leave it to the handler to accept it; until then nothing can be
+            request: The live :class:`WebSocket`.  Don't accept it here; the handler does.  Until then nothing can be
                 received or sent.
 
         Returns:
-            None to go on, or a dict that refuses the handshake: ``status_code``, ``body`` and
-            ``headers``, each optional (403 without them); ``code`` and ``reason`` are accepted too.
+            None to go on, or a dict that refuses the handshake: ``status_code`` (403 unless given), ``body`` and
+            ``headers``, each optional.  ``code`` and ``reason`` are accepted too.
         """
         return None
 
@@ -85,12 +85,12 @@ class WebSocketMiddleware:
 
         Args:
             request: The live :class:`WebSocket`.  If it was accepted and is not ``closed``, the hook may send a last
-                message, or close it with another code than would follow from how the handler ended.
+                message, or close it with a code of its own.
         """
 
 
 def short_circuit(result: Any, hook: Any) -> dict[str, Any] | None:
-    """What a hook returned; an empty dict says no more than None.
+    """What a hook returned; an empty dict counts as None.
 
     Raises:
         TypeError: If it is neither None nor a dict.

@@ -76,7 +76,7 @@ MAX_QUERY_PARAMETERS = 1000
 
 
 class Request:
-    """One HTTP request.  What nobody looks at is not computed."""
+    """One HTTP request.  Its attributes are computed when you first look at them."""
 
     # What every request is asked for; what only some have goes into a dict, which most do without.
     __slots__ = (
@@ -146,7 +146,7 @@ class Request:
 
     @lazy
     def path(self) -> str:
-        """The path, decoded.  It begins with the root path, on servers that leave it out, too."""
+        """The path, decoded.  It begins with the root path, even on servers that leave that out."""
         path: str = self.scope["path"]
         return path
 
@@ -154,24 +154,24 @@ class Request:
     def url(self) -> str:
         """The absolute URL, percent-encoded, such as ``"https://example.com/pie?size=3"``; a WebSocket has ``wss:``.
 
-        Scheme and host are what the server says of the connection, and what ``Host`` says.  Behind a proxy, the server
-        has to trust its headers.  ``Host`` is the client's choice unless ``allowed_hosts`` is set, so set it before
+        The scheme comes from the server and the host from the header ``Host``.  Behind a proxy, tell the server to
+        trust the proxy's headers.  A client can send any ``Host`` unless you set ``allowed_hosts``, so set that before
         you send such a URL to somebody else.
         """
         return full_url(self.scope)
 
     @lazy
     def client(self) -> str | None:
-        """The address of the client, such as ``"192.0.2.1"``, as the server knows it; None over a Unix socket."""
+        """The client's address as the server knows it, such as ``"192.0.2.1"``; None over a Unix socket."""
         client = self.scope.get("client")
         return str(client[0]) if client and client[0] else None
 
     @fresh
     def route(self) -> str | None:
-        """Who is going to answer: the name of the handler's method, or the prefix of a mounted app; None for a 404.
+        """The name of the method that is going to answer, or the prefix of a mounted app; None for a 404.
 
-        One address may have several spellings, such as ``/admin`` and ``/admin/``.  All have one route, so it is what
-        a hook that guards some handlers should look at.
+        One page can have several paths, such as ``/admin`` and ``/admin/``, but it has only one route.  So a hook that
+        guards some handlers should compare the route, not the path.
         """
         return self._app._micropie.route_of(self)
 
@@ -285,9 +285,9 @@ class Request:
     def session(self) -> dict[str, Any]:
         """The session, empty if the client has none.
 
-        Change it in place; what has changed is stored when the handler is done.  Setting it to ``{}``
-        logs out: the stored session is deleted.  A request that does not look at it has no cookie in its answer; one
-        that does is answered with ``Vary: Cookie``.
+        Change it in place.  MicroPie stores the changes when the handler has ended.  Setting it to ``{}`` logs out: it
+        deletes the stored session.  Looking at the session puts ``Vary: Cookie`` into the answer; if you don't look,
+        the answer carries no session cookie.
 
         Raises:
             HTTPError: 503 if the store fails, or takes longer than ``session_store_timeout``.
@@ -303,11 +303,11 @@ class Request:
         self._session.replace(data)
 
     def regenerate_session(self) -> None:
-        """Give the session a fresh id with the answer; do it after a login, against session fixation.
+        """Give the session a new id with the answer; do it after a login, against session fixation.
 
         Raises:
-            RuntimeError: For any WebSocket, and for a stream that has begun, whose clients learn no new id; for the
-                session of an outer app that is no MicroPie app.
+            RuntimeError: In a WebSocket, and in a stream that has begun, because the client can no longer be told the
+                new id.  Also if the session belongs to an outer app of another framework.
             HTTPError: As :attr:`session`.
         """
         view = self._session
@@ -322,12 +322,12 @@ class Request:
     async def save_session(self) -> None:
         """Store what has changed in the session so far, for example before a long wait.
 
-        A session that is new is stored with the answer, since only that can tell the client its id.  One that was not
-        changed is renewed, if that was not done lately.
+        A new session is stored with the answer, since only the answer can tell the client its id.  A session that you
+        have not changed is renewed, unless that happened recently.
 
         Raises:
             HTTPError: As :attr:`session`.
-            Exception: What the store raises; TimeoutError if it takes longer than ``session_store_timeout``.
+            Exception: Whatever the store raises, or TimeoutError if it takes longer than ``session_store_timeout``.
         """
         self._marked = True
         self._session.look()
@@ -383,20 +383,21 @@ class Request:
         return self.get_json.get(name, default) if isinstance(self.get_json, dict) else default
 
     async def body(self) -> bytes:
-        """The body as it came, whatever its media type; a second call gives the same bytes.  A WebSocket has none.
+        """The body's bytes, whatever its media type.  You can call it again and get the same bytes.
 
         Raises:
             HTTPError: 413 if it is too large, 408 if it comes too slowly, 400 if the client cuts it short.
-            RuntimeError: If it is a multipart form, which is not kept, or :meth:`stream` has taken it.
+            RuntimeError: If it is a multipart form, which is not kept; if :meth:`stream` has taken it; or in a
+                WebSocket, which has no body.
         """
         return await self._body.read()
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The body in pieces as they come in, whatever its size: ``async for piece in request.stream()``.
+        """The body in pieces, as they come in: ``async for piece in request.stream()``.
 
-        Forms and JSON have been read before a handler runs, and come in one piece.  What comes in pieces is not
-        kept: it can be taken once.  The limits of size and time hold; the time between two pieces in which the handler
-        does not ask for the next one is not counted.
+        Forms and JSON are read before the handler runs, so they come in one piece.  Pieces are not kept, so you can
+        take them only once.  The limits on size and time apply, but the time that your handler takes between two
+        pieces does not count.
 
         Raises:
             HTTPError: 413 if it is too large, 408 if it comes too slowly, 400 if the client cuts it short.
@@ -406,20 +407,20 @@ class Request:
             yield piece
 
     async def read_form(self, *names: str) -> dict[str, list[str]]:
-        """Wait for the fields of a form, and return those that have come in: every value of each name.
+        """Read a form until these fields have come in, and return all fields so far.
 
-        Hooks need it for a multipart form, which is not read before a handler is found: it is read up to these
-        fields, and the files before them are put aside.  Nothing is taken from the handler, nor from a mounted app:
-        that gets the same bytes.
+        Use it in a hook to look at a field of a multipart form, which MicroPie reads only once it has found the
+        handler.  The handler, or a mounted app, still gets the whole form: files that come before the field are put
+        aside for it, in memory while they are small and in a temporary file otherwise.
 
         Args:
-            names: Fields or files to wait for; for the whole form if there are none.
+            names: The fields or files to wait for.  Without names it reads the whole form.
 
         Returns:
-            :attr:`body_params`; empty for a body that is no form.
+            :attr:`body_params`: a list of values for each name.  It is empty if the body isn't a form.
 
         Raises:
-            HTTPError: 400, 408 or 413, for a form that is wrong, too slow or too large.
+            HTTPError: 400 if the form is malformed, 408 if it comes too slowly, 413 if it is too large.
         """
         form = self._form = await self._brought.read()
         if form is not None:
@@ -444,25 +445,25 @@ class Request:
 
         Args:
             name: Its name.
-            value: Its value; what a cookie cannot hold has to be encoded first, with ``quote()`` for example.
-            max_age: Seconds that it lives; until the browser ends if neither this nor ``expires`` is given.
-            expires: The moment at which it ends, with a time zone of UTC.
-            path: The path below which it is sent.
-            domain: The domain to whose hosts it is sent; this host alone if None.
-            secure: Whether it is sent over HTTPS only.  If None it is, but for plain HTTP between a browser and a
-                server on one machine, as in development; browsers insist on it there, too, if ``samesite`` is
-                ``"none"``, it is ``partitioned``, or the name begins with ``__Host-`` or ``__Secure-``.  The
-                setting ``session_cookie_secure`` rules the session's cookie alone.
+            value: Its value.  Encode characters that a cookie cannot hold, for example with ``quote()``.
+            max_age: How many seconds it lives.  Without this and ``expires`` it lives until the browser is closed.
+            expires: When it ends: a datetime in UTC.
+            path: The path below which browsers send it.
+            domain: The domain to whose hosts browsers send it; None for this host alone.
+            secure: Whether browsers send it over HTTPS only.  None means yes, except for plain HTTP between a browser
+                and a server on one machine, as in development.  Even there it is yes if browsers insist on it: with
+                ``samesite="none"``, with ``partitioned``, and for a name that begins with ``__Host-`` or
+                ``__Secure-``.  The setting ``session_cookie_secure`` is for the session's cookie alone.
             httponly: Whether it is hidden from JavaScript.
             samesite: ``"lax"``, ``"strict"`` or ``"none"``: whether requests from other sites carry it.
-            partitioned: Whether a page that is embedded in other sites has another one in each of them (CHIPS);
-                that takes ``samesite="none"``, too.
+            partitioned: Whether a page that other sites embed has a separate cookie in each of them (CHIPS).  That
+                needs ``samesite="none"`` too.
 
         Raises:
-            ValueError: If a part has characters that a cookie cannot hold, or browsers would drop the cookie: one
-                that is partitioned, or has ``samesite="none"`` or a name with ``__Secure-``, is ``secure``; one with
-                ``__Host-`` is so too, and has the path ``/`` and no domain.
-            RuntimeError: If the answer has begun, with which it would have to go.
+            ValueError: If a part has characters that a cookie cannot hold, or if browsers would drop the cookie.  They
+                insist on ``secure`` for a partitioned cookie, for ``samesite="none"`` and for names that begin with
+                ``__Secure-`` or ``__Host-``; ``__Host-`` also needs the path ``/`` and no domain.
+            RuntimeError: If the answer has begun.
         """
         if self._sealed:
             raise RuntimeError("it is too late for a cookie: the answer has begun")
@@ -495,21 +496,20 @@ class Request:
         samesite: SameSite = "lax",
         partitioned: bool = False,
     ) -> None:
-        """Have the browser forget a cookie.
+        """Tell the browser to forget a cookie.
 
-        A browser that would not take the cookie does not take its deletion either.  So say again with what it was
-        set: its path, its domain, that it was partitioned, and ``samesite="none"`` if the page that deletes it is
-        embedded in another site.
+        Pass the same path, domain and ``partitioned`` as you passed to :meth:`set_cookie`: they are part of a cookie's
+        identity.  In a page that another site embeds, pass ``samesite="none"`` too, or the browser ignores this.
 
         Args:
             name: Its name.
             path: The path with which it was set.
             domain: The domain with which it was set; None if there was none.
-            secure: Whether the deletion counts over HTTPS only.  If None, it is so where browsers insist on it, and
-                over HTTPS; over plain HTTP they would drop it.
-            httponly: With what it was set; browsers do not mind.
-            samesite: With what it was set.
-            partitioned: With what it was set.
+            secure: Whether the deletion is marked ``Secure``.  None means yes over HTTPS, and where browsers insist
+                on it.  Over plain HTTP they would ignore such a deletion.
+            httponly: As it was set; browsers ignore it here.
+            samesite: As it was set.
+            partitioned: As it was set.
 
         Raises:
             ValueError: As :meth:`set_cookie`.
@@ -533,9 +533,9 @@ class Request:
 class WebSocketRequest(Request):
     """The request that opened a WebSocket: its handshake.
 
-    It is the live :class:`~micropie.WebSocket` itself, which a handler has as ``ws`` and as ``self.request``, and the
-    hooks of a :class:`~micropie.WebSocketMiddleware` get as ``request``.  It tells what a :class:`Request` tells.  But
-    it has no body, whatever its header fields say: asking for a form, JSON or files raises RuntimeError.
+    It is the :class:`~micropie.WebSocket` itself.  A handler has it as ``ws`` and as ``self.request``, and the hooks of
+    a :class:`~micropie.WebSocketMiddleware` get it as ``request``.  It has the attributes of a :class:`Request`, but no
+    body, so asking for a form, JSON or files raises RuntimeError.
     """
 
     __slots__ = ()

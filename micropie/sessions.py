@@ -67,10 +67,11 @@ class SessionBackend(ABC):
     processes share overrides :meth:`update`, :meth:`rename` and :meth:`delete` with atomic operations.
     """
 
-    #: Whether :meth:`load` may wait for something: a connection, a lock, a thread.  One that may is asked once for
-    #: each request with a session's cookie, before the hooks, since an attribute such as ``request.session`` cannot
-    #: wait.  One that does not is asked only when somebody looks.  If None, MicroPie sees it from the code of ``load``:
-    #: without an ``await`` (but of ``super().load()``), ``async for`` or ``async with`` it cannot wait.
+    #: Whether :meth:`load` may wait for something, such as a connection, a lock or a thread.  If it may, MicroPie calls
+    #: it once for each request with a session's cookie, before the hooks, because an attribute such as
+    #: ``request.session`` cannot wait.  If it never waits, MicroPie calls it only when somebody looks at the session.
+    #: None lets MicroPie decide by the code of ``load``: it never waits if it has no ``await`` (other than of
+    #: ``super().load()``), ``async for`` or ``async with``.
     load_waits: ClassVar[bool | None] = None
 
     def __repr__(self) -> str:
@@ -78,7 +79,7 @@ class SessionBackend(ABC):
 
     @abstractmethod
     async def load(self, session_id: str) -> dict[str, Any]:
-        """The data of a session; empty, or None, if there is none.  The caller changes neither it nor what is in it.
+        """Return a session's data, or an empty dict or None if there is no such session.  The caller never changes it.
 
         Args:
             session_id: The session.

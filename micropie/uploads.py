@@ -258,18 +258,17 @@ class _View(io.RawIOBase):
 class Upload:
     """An uploaded file: ``async def photo(self, photo: Upload)``.
 
-    A parameter with this annotation takes a file of a multipart form, and nothing else: text under its name is
-    answered with 400.  A file input that the visitor left empty counts as missing.  So it is the parameter's default,
-    None for ``Upload | None``, and no item of a ``list[Upload]``, which takes all files of that name.
+    A parameter with this annotation takes a file of a multipart form.  Text under its name gets a 400.  A file input
+    that the visitor left empty counts as missing: the parameter gets its default, or None for ``Upload | None``.
+    ``list[Upload]`` takes all files of that name, and an input that was left empty adds none to it.
 
-    In an ``async`` handler the file is read while it comes in: by :meth:`read`, :meth:`save` or
-    ``async for piece in upload``.  A handler that reads slowly slows the client down.  A ``def`` handler runs once the
-    whole form is there: ``for piece in upload``, or :attr:`file`.
+    An ``async`` handler reads the file while it comes in, with :meth:`read`, :meth:`save` or
+    ``async for piece in upload``.  If it reads slowly, the client has to wait.  A ``def`` handler runs once the whole
+    form is there, and reads it with ``for piece in upload`` or :attr:`file`.
 
     Attributes:
-        filename: What the client calls the file.  Never use it as a path.
-        content_type: The media type that the client gives it, with its parameters; ``application/octet-stream`` if it
-            gives none.
+        filename: The name that the client gave the file.  Never use it as a path.
+        content_type: The media type that the client gave it, with its parameters, or ``application/octet-stream``.
     """
 
     __slots__ = ("_content", "_failed", "_file", "_rest", "content_type", "filename")
@@ -289,10 +288,10 @@ class Upload:
     async def read(self, n: int = -1) -> bytes:
         """The next bytes, or all that are left.
 
-        One task reads at a time.  One that gives up, as by :func:`asyncio.timeout`, loses nothing.
+        Only one task may read at a time.  If it is cancelled, as by :func:`asyncio.timeout`, no bytes are lost.
 
         Args:
-            n: How many; fewer come only at the end of the file, where there are none.  All if it is negative.
+            n: How many bytes.  You get fewer only at the end of the file.  If it is negative, you get all.
 
         Raises:
             MultipartFileError: If the client cut the file short, or it broke a limit.
@@ -313,12 +312,12 @@ class Upload:
         return found.getvalue()
 
     async def save(self, path: str | os.PathLike[str]) -> int:
-        """Write what is left of the file to a path; the event loop does not wait for the disk.
+        """Write the rest of the file to a path, without holding up the event loop.
 
-        The path gets the whole file or none: until it is whole it has another name, in the same folder.
+        The file has another name, in the same folder, until it is complete.  So the path never holds half a file.
 
         Args:
-            path: Where to; what is there is replaced.  Choose it yourself, not by :attr:`filename`.
+            path: The path of the new file.  An existing file is replaced.  Never take it from :attr:`filename`.
 
         Returns:
             How many bytes were written.
@@ -353,9 +352,10 @@ class Upload:
 
     @property
     def file(self) -> io.BufferedReader:
-        """The whole file as a binary file that can be read and searched, as libraries want it.
+        """The whole file as a binary file object, which you can read, seek in and pass to a library.
 
-        It is there in ``def`` handlers, and in others after ``await request.read_form()``.  It goes with the request.
+        You can use it in a ``def`` handler, and in an ``async`` one after ``await request.read_form()``.  It is closed
+        at the end of the request.
 
         Raises:
             RuntimeError: If the file is still coming in, or a part of it has been read already.

@@ -71,13 +71,13 @@ class WebSocket(Wire):
         headers: Headers | Mapping[str, str] = (),
         max_message_size: int | None = None,
     ) -> None:
-        """Answer the handshake: the socket is open.
+        """Accept the handshake, which opens the socket.
 
-        What was written to the session before is stored now, and the answer carries its cookie.
+        Changes to the session are stored first, and the answer carries the session's cookie.
 
         Args:
-            subprotocol: One of :attr:`subprotocols`, or None for none.
-            session_id: An id of the app's own choice for this socket's session; its cookie is always sent.
+            subprotocol: One of :attr:`subprotocols`, or None.
+            session_id: An id of your own for this socket's session.  Its cookie is always sent.
             headers: Header fields for the answer.  Granian and Daphne do not pass them on, cookies included.
             max_message_size: The largest message in bytes that may come in; None for the app's setting.
 
@@ -139,7 +139,7 @@ class WebSocket(Wire):
     ) -> None:
         """Answer the handshake with an HTTP answer: there will be no WebSocket.
 
-        Where the server lacks the ASGI extension ``websocket.http.response``, the client gets a bare 403.
+        On a server without the ASGI extension ``websocket.http.response``, the client gets a 403 without a body.
 
         Args:
             status: The HTTP status code, 200 to 599.
@@ -149,7 +149,7 @@ class WebSocket(Wire):
         Raises:
             RuntimeError: If the handshake was answered before.
             ValueError: If the status or a header cannot be sent.
-            TypeError: If the body is nothing that can be sent.
+            TypeError: If the body cannot be sent.
         """
         self._expect(CONNECTING)
         fields, content = encode_answer(answer((status, body, headers)))
@@ -167,11 +167,10 @@ class WebSocket(Wire):
     # --- messages --------------------------------------------------------------------------------------
 
     async def receive_json(self) -> Any:
-        """The value of the next message, a JSON text in a frame of either kind.
+        """Wait for the next message, text or binary, and parse it as JSON.
 
         Raises:
-            ValueError: If it is not JSON.  A handler may catch that and go on; if it does not, the socket is
-                closed with 1007.
+            ValueError: If it is not JSON.  Catch it to go on; if you don't, the socket is closed with 1007.
             ConnectionClosed: As :meth:`receive`.
             RuntimeError: As :meth:`receive`.
         """
@@ -182,7 +181,7 @@ class WebSocket(Wire):
             raise InvalidJSON(str(error)) from None
 
     def __aiter__(self) -> WebSocket:
-        """The messages, in kind, until the client leaves or the socket is closed."""
+        """The messages, each a ``str`` or ``bytes``, until the client leaves or the socket is closed."""
         return self
 
     async def __anext__(self) -> str | bytes:
@@ -192,17 +191,18 @@ class WebSocket(Wire):
             raise StopAsyncIteration from None
 
     async def send(self, data: str | bytes) -> None:
-        """Send a message in kind: ``str`` in a text frame, ``bytes`` in a binary one.
+        """Send a message: a ``str`` as text, ``bytes`` as binary.
 
         Args:
             data: The message.
 
         Raises:
-            ConnectionClosed: If the client left or the socket is closed, or if the client has taken nothing for
-                ``send_timeout`` seconds.  Not every server tells that the client left; only receiving tells for sure.
+            ConnectionClosed: If the client left, the socket is closed, or the client has read nothing for
+                ``send_timeout`` seconds.  On some servers a send doesn't notice that the client left; receiving
+                always does.
             RuntimeError: Before :meth:`accept`.
             TypeError: If it is neither text nor bytes.
-            ValueError: If a text is not Unicode that can be encoded (a lone surrogate).
+            ValueError: If the text cannot be encoded, because it has half a surrogate pair in it.
         """
         if isinstance(data, str):
             await self.send_text(data)
@@ -212,14 +212,14 @@ class WebSocket(Wire):
             raise TypeError(f"send() takes str or bytes; for {type(data).__name__} there is send_json()")
 
     async def send_json(self, value: Any) -> None:
-        """Send a value as JSON, in a text frame.
+        """Send a value as JSON, in a text message.
 
         Args:
-            value: What JSON can hold; NaN and infinities become null.
+            value: Anything that JSON can hold; NaN and infinities become null.
 
         Raises:
             TypeError: If JSON cannot hold the value.
-            ValueError: For half a surrogate pair, or what contains itself.
+            ValueError: If the value contains itself, or has half a surrogate pair in it.
             ConnectionClosed: As :meth:`send`.
             RuntimeError: As :meth:`send`.
         """
@@ -228,18 +228,18 @@ class WebSocket(Wire):
     # --- the end --------------------------------------------------------------------------------------
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        """Close the socket; before :meth:`accept`, refuse the handshake (HTTP 403), for good.
+        """Close the socket, or before :meth:`accept` refuse the handshake with HTTP 403.
 
-        A second call does nothing, nor does one after the client has left.  A :meth:`receive` that waits in
-        another task ends with :class:`~micropie.ConnectionClosed`.
+        A second call does nothing, nor does a call after the client has left.  A :meth:`receive` that waits in
+        another task raises :class:`~micropie.ConnectionClosed`.
 
-        It does not wait for the client's answer, and for room to send no longer than the setting ``close_timeout``;
-        then the socket counts as gone.  A call that is cancelled ends at once, and the close frame is sent all the
-        same.
+        It never waits for the client's answer.  If the client reads nothing, it waits up to ``close_timeout`` for
+        room to send, and then the client counts as gone.  If you cancel the call, it ends at once, and the close
+        frame is still sent.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455, section 7.4).
-            reason: For the close frame, at most 123 bytes of UTF-8; a longer one is cut.
+            reason: The reason, at most 123 bytes of UTF-8.  A longer one is cut.
 
         Raises:
             ValueError: If the code must not be sent.
@@ -256,11 +256,11 @@ class WebSocket(Wire):
 
     @asynccontextmanager
     async def until_closed(self) -> AsyncIterator[None]:
-        """A block for handlers that only send: it is left the moment the client goes.
+        """A block for handlers that only send: it ends as soon as the client has left.
 
-        As with :func:`asyncio.timeout`, whatever the block awaits is cancelled, and a cancellation from
-        outside passes through.  Messages that come in meanwhile are dropped.  A send in the block that finds
-        the client gone leaves the block in the same way.
+        It works like :func:`asyncio.timeout`: it cancels whatever the block awaits, and lets a cancellation from
+        outside through.  Messages that come in meanwhile are dropped.  If a send in the block finds that the client
+        has left, the block ends in the same way.
 
         Raises:
             RuntimeError: Before :meth:`accept`, or while another task receives.
@@ -279,10 +279,10 @@ class WebSocket(Wire):
             pass
 
     async def run(self, *jobs: Coroutine[Any, Any, Any]) -> None:
-        """Run coroutines at once, usually one that receives and one that sends.
+        """Run coroutines side by side, usually one that receives and one that sends.
 
-        When one of them ends, or the client goes, the others are cancelled.  None outlives the call.  That
-        the client has gone is noticed also while no job receives, unless more than one message waits.
+        When one of them ends, or the client leaves, the others are cancelled.  None outlives the call.  It notices
+        that the client has left even if no job receives, unless more than one message is waiting.
 
         Args:
             jobs: At least one coroutine.
@@ -291,7 +291,7 @@ class WebSocket(Wire):
             ConnectionClosed: If the client left or the socket was closed, and no job ended by itself.
             Exception: The first other error of a job.
             ValueError: Without a job.
-            TypeError: For a job that is no coroutine, such as a function that was not called.
+            TypeError: If a job is not a coroutine, such as a function that was not called.
             RuntimeError: Before :meth:`accept`.
         """
         await run_jobs(self, jobs)

@@ -102,7 +102,7 @@ def test_an_app_is_found(text: str, source: str, tmp_path: Path) -> None:
         ("site.py:c.d", "x = 1", "site.py has no c.d; apps in it: none"),
         ("site.py", SITE + "app = Site", "app in site.py is a class: make an app of it, app = Site()"),
         ("site.py:Site", SITE, "Site in site.py is a class: make an app of it, Site = Site()"),
-        ("site.py:x", "x = 1", "x in site.py is no app, but 1"),
+        ("site.py:x", "x = 1", "x in site.py is 1, not an app"),
         (
             "site.py",
             SITE + "def create_app(): return Site()",
@@ -113,11 +113,11 @@ def test_an_app_is_found(text: str, source: str, tmp_path: Path) -> None:
             "async def create(): ...",
             "create in site.py is async: make the app in a function that is not",
         ),
-        ("site.py:create", "def create(): pass", "create() in site.py returned no app, but None"),
+        ("site.py:create", "def create(): pass", "create() in site.py returned None, not an app"),
         (
             "site.py:create",
             SITE + "def create(): return Site",
-            "create() in site.py returned no app, but <class",
+            "create() in site.py returned <class",
         ),
         (
             "site.py:create",
@@ -129,7 +129,7 @@ def test_an_app_is_found(text: str, source: str, tmp_path: Path) -> None:
         ("folder/", "", "folder is a folder: name a file in it, such as app.py"),
         ("package", "", "package/__init__.py has no app: it needs a line such as from .web import app"),
         ("package/", "", "package/__init__.py has no app: it needs a line such as from .web import app"),
-        ("site.py", "app = 'x'", "app in site.py is no app, but 'x'"),
+        ("site.py", "app = 'x'", "app in site.py is 'x', not an app"),
     ],
 )
 def test_why_there_is_no_app(text: str, source: str, words: str, tmp_path: Path) -> None:
