@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import broadcast, growth, imports, inproc, memory, report, server
-from benchmarks.children import Failed
+from benchmarks import report
 from benchmarks.frameworks import MICROPIE, PEERS, RAW, Framework, package
-from benchmarks.machine import about, load
+from benchmarks.machine import about, load_average
 from benchmarks.options import Options
+from benchmarks.processes.children import Failed
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.sections import broadcast, growth, imports, inproc, memory, server
 
 SECTIONS: dict[str, Callable[[list[Framework], Options], dict[str, Any]]] = {
     "inproc": inproc.run,
@@ -62,10 +63,10 @@ def measure(section: str, frameworks: list[Framework], options: argparse.Namespa
     """One section, with what a reader has to know of how it came about."""
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     chosen = Options(quick=options.quick, rounds=rounds, scenarios=tuple(options.scenarios))
-    results = {"section": section, **about(frameworks), "rounds": rounds, "load": [load()]}
+    results = {"section": section, **about(frameworks), "rounds": rounds, "load_average": [load_average()]}
     began = time.monotonic()
     results |= SECTIONS[section](frameworks, chosen)
-    results["load"].append(load())
+    results["load_average"].append(load_average())
     results["seconds"] = round(time.monotonic() - began)
     return results
 

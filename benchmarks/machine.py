@@ -65,6 +65,6 @@ def kernel() -> str:
     return platform.release().partition("-")[0]
 
 
-def load() -> float:
+def load_average() -> float:
     """How many processes wanted a processor in the last minute, on average."""
     return round(os.getloadavg()[0], 2)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import geometric_mean
 from typing import Any
 
-from benchmarks.pairs import Row
+from benchmarks.sections.pairs import Row
 
 
 def show(results: dict[str, Any]) -> str:

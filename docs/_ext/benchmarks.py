@@ -125,7 +125,7 @@ def relation_of(rows: dict[str, Any]) -> str:
 
 def circumstances(found: dict[str, Any]) -> str:
     """When a section was measured, and how busy the machine was."""
-    before, after = found["load"]
+    before, after = found["load_average"]
     busy = f"The load average of the machine was {before} at the beginning and {after} at the end."
     return f"Measured on {found['date']}. {busy}"
 
@@ -244,7 +244,7 @@ def machine(sections: dict[str, dict[str, Any]]) -> str:
         ["Versions", ", ".join(f"{NAMES.get(name, name)} {version}" for name, version in versions.items())],
     ]
     for name, found in sections.items():
-        before, after = found["load"]
+        before, after = found["load_average"]
         title = SECTIONS.get(name, "Growth")
         pairs = max(
             entry["cost"]["count"] for row in rows_of(found) for who, entry in row.items() if who != "raw"

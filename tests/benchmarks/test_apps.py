@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.child import WrongAnswer, check
-from benchmarks.children import Child, Failed, holding
 from benchmarks.frameworks import MICROPIE, PEERS, RAW, Framework
 from benchmarks.options import processors
+from benchmarks.processes.children import Child, Failed, holding
+from benchmarks.processes.driver import WrongAnswer, check
 from benchmarks.scenarios import GROWTH, SCENARIOS, ASGIApp, Message
 
 #: Who has no sessions without another package.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from benchmarks.pairs import compare, over, ratio
+from benchmarks.sections.pairs import compare, over, ratio
 
 
 def test_a_pair_is_measured_together_and_takes_turns() -> None:

@@ -45,7 +45,7 @@ def test_a_section_says_what_was_measured_and_how(written: Path, section: str) -
     assert found["section"] == section
     assert found["versions"].keys() >= {"micropie", "uvicorn", "uvloop"}
     assert found["rounds"] == 1
-    assert len(found["load"]) == 2
+    assert len(found["load_average"]) == 2
     rows = found["rows"] if "rows" in found else found["growth"]["routes"]["rows"]
     for row in rows.values():
         assert row.keys() == {"raw", "micropie"}

@@ -48,7 +48,7 @@ def made_up() -> dict[str, Any]:
         "machine": "an abacus",
         "python": "3.99.1",
         "versions": {"falcon": "7.7.7"},
-        "load": [0.25, 0.5],
+        "load_average": [0.25, 0.5],
         "seconds": 61,
         "titles": titles,
         "units": dict.fromkeys(rows, "µs"),

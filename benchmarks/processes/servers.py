@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.children import HERE, WORDS, Child, Failed
 from benchmarks.frameworks import Framework
 from benchmarks.options import Options
+from benchmarks.processes.children import HERE, WORDS, Child, Failed
 
 BACKLOG = 1024
 
@@ -79,9 +79,9 @@ def serving(frameworks: list[Framework], options: Options, app: str = "app") -> 
 
 @contextmanager
 def clients(options: Options) -> Iterator[Child]:
-    """The process that loads servers."""
-    load = Child("load.py", str(options.client_processor))
+    """The process whose clients keep servers busy."""
+    traffic = Child("traffic.py", str(options.client_processor))
     try:
-        yield load
+        yield traffic
     finally:
-        load.close()
+        traffic.close()

@@ -1,4 +1,4 @@
-"""The process of the clients: it loads a server as it is told, and reads what CPU time that cost the server.
+"""The process of the clients: it keeps a server busy as it is told, and reads what CPU time that cost the server.
 
 A client knows no more of its protocol than it needs, so that it keeps up with any server. Each request, message or
 session waits for its answer before the next, on several connections at once.
@@ -14,11 +14,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 
-from benchmarks.obeying import Command, obey
+from benchmarks.processes.obeying import Command, obey
+from benchmarks.processes.servers import cpu
 from benchmarks.scenarios import Headers, Scenario, find
-from benchmarks.servers import cpu
 
 PATIENCE = 60.0  # Seconds for what takes longest: a limit against a hang.
 AT_ONCE = 100  # How many handshakes are under way at a time.

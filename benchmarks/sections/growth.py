@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import inproc
-from benchmarks.children import holding
 from benchmarks.frameworks import Framework
 from benchmarks.options import Options
+from benchmarks.processes.children import holding
 from benchmarks.report import in_a_line
 from benchmarks.scenarios import GROWTH
+from benchmarks.sections import inproc
 from benchmarks.stats import exponent
 
 #: Whose apps have what is needed. The others would only crowd the plots.

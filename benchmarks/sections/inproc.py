@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.children import Child, Failed, holding
 from benchmarks.frameworks import Framework
 from benchmarks.options import Options
-from benchmarks.pairs import Row, compare
+from benchmarks.processes.children import Child, Failed, holding
 from benchmarks.report import in_a_line
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.sections.pairs import Row, compare
 
 CALIBRATIONS = 3  # The first operations are slow: how many fill a round is known after a few tries.
 

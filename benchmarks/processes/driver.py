@@ -17,10 +17,10 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 
-from benchmarks.clients import HTTPClient, IdleClient, SocketClient
-from benchmarks.obeying import Command, obey
+from benchmarks.processes.clients import HTTPClient, IdleClient, SocketClient
+from benchmarks.processes.obeying import Command, obey
 from benchmarks.scenarios import SCENARIOS, ASGIApp, Message, Scenario, find
 
 PATIENCE = 20.0  # Seconds for an app to start, and for its first answers: a limit against a hang.

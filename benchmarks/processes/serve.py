@@ -1,4 +1,4 @@
-"""The process of a server: uvicorn with one app, on a socket that it inherits. It is run as a file, as `child` is."""
+"""The process of a server: uvicorn with one app, on a socket that it inherits. It is run as a file, as `driver` is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from typing import IO, Any, cast
 
 from benchmarks.frameworks import Framework
 from benchmarks.options import Options
-from benchmarks.pairs import compare, over
 from benchmarks.report import in_a_line
+from benchmarks.sections.pairs import compare, over
 
 #: What is said about an interpreter that has imported something.
 WHAT = {"time": "ms", "memory": "MiB", "modules": "modules"}

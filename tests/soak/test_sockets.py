@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.sockets import APPS, Result, measure
+from tests.soak.sockets import APPS, Result, measure
 
 SOCKETS = 500
 

@@ -71,7 +71,7 @@ def holding(frameworks: list[Framework], processor: int) -> Iterator[dict[str, C
     with ExitStack() as stack:
         children: dict[str, Child] = {}
         for framework in frameworks:
-            arguments = ("child.py", framework.module, str(processor))
+            arguments = ("driver.py", framework.module, str(processor))
             child = Child(*arguments, environment=framework.environment())
             stack.callback(child.close)
             children[framework.name] = child

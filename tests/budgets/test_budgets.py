@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import calls
 from benchmarks.scenarios import SCENARIOS
 from micropie import App
+from tests.budgets import calls
 
 pytestmark = pytest.mark.skipif(
     sys.version_info[:2] != calls.PYTHON, reason="the budgets are those of Python 3.11, which runs this test"
@@ -22,7 +22,7 @@ def test_an_operation_costs_what_its_budget_says(name: str) -> None:
     counted, budget = calls.count(SCENARIOS[name]), calls.budgets()[name]
     assert counted == budget, (
         f"{name} costs {counted} calls, its budget is {budget}: if that is meant, or better than before, "
-        "python -m benchmarks.calls --write"
+        "python -m tests.budgets.calls --write"
     )
 
 

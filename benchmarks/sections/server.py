@@ -9,13 +9,13 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from benchmarks.children import Child, Failed
 from benchmarks.frameworks import Framework
 from benchmarks.options import Options
-from benchmarks.pairs import Row, compare
+from benchmarks.processes.children import Child, Failed
+from benchmarks.processes.servers import Server, clients, serving
 from benchmarks.report import in_a_line
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.servers import Server, clients, serving
+from benchmarks.sections.pairs import Row, compare
 
 CONNECTIONS = 32
 QUICK = ("ws_session", "ws_message", "http_text", "http_json")
@@ -25,23 +25,23 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
     """Each scenario with each framework."""
     rows: dict[str, Row] = {}
     names = options.scenarios or (QUICK if options.quick else SCENARIOS)
-    with clients(options) as load:
+    with clients(options) as traffic:
         for app, of_app in groupby(names, lambda name: SCENARIOS[name].app):
             with serving(frameworks, options, app) as servers:
                 for name in of_app:
-                    rows[name] = row(load, servers, options, name)
+                    rows[name] = row(traffic, servers, options, name)
                     options.tell(f"on uvicorn, {name}: {in_a_line(rows[name])}")
     titles = {name: SCENARIOS[name].title for name in rows}
     return {"titles": titles, "units": dict.fromkeys(rows, "µs"), "rows": rows}
 
 
-def row(load: Child, servers: dict[str, Server], options: Options, scenario: str) -> Row:
+def row(traffic: Child, servers: dict[str, Server], options: Options, scenario: str) -> Row:
     """The CPU time of one operation in microseconds, with each framework that answers right."""
 
     def measure(name: str, seconds: float = options.seconds) -> float:
         server = servers[name]
         order = {"process": server.process, "port": server.port, "connections": CONNECTIONS}
-        spent: float = load.ask("measure", scenario=scenario, seconds=seconds, **order)
+        spent: float = traffic.ask("measure", scenario=scenario, seconds=seconds, **order)
         return spent / 1000
 
     able = []

@@ -1,4 +1,4 @@
-"""The load client: what it takes for an answer, and that a wrong one is never counted."""
+"""The clients over sockets: what it takes for an answer, and that a wrong one is never counted."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from itertools import chain, repeat
 
 import pytest
 
-from benchmarks import load
-from benchmarks.load import WrongAnswer
+from benchmarks.processes import traffic
+from benchmarks.processes.traffic import WrongAnswer
 from benchmarks.scenarios import SCENARIOS
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, World!"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\nHello, \r\n6\r\nWorld!\r\n0\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
-ECHO = load.from_server("x" * 32)
+ECHO = traffic.from_server("x" * 32)
 CLOSE = b"\x88\0"
-WRONG_ECHO = load.from_server("y" * 32)
+WRONG_ECHO = traffic.from_server("y" * 32)
 
 
 @pytest.mark.parametrize("answer", [PLAIN, CHUNKED], ids=["plain", "chunked"])
 def test_an_answer_is_whole_when_its_last_byte_is_there(answer: bytes) -> None:
-    assert [load.whole(answer[:size]) for size in range(len(answer))] == [0] * len(answer)
-    assert load.whole(answer) == len(answer)
-    assert load.body(answer) == b"Hello, World!"
+    assert [traffic.whole(answer[:size]) for size in range(len(answer))] == [0] * len(answer)
+    assert traffic.whole(answer) == len(answer)
+    assert traffic.body(answer) == b"Hello, World!"
 
 
 def test_a_frame_is_the_same_both_ways_but_for_the_mask() -> None:
-    assert load.from_client("hé") == b"\x81\x83\0\0\0\0h\xc3\xa9"
-    assert load.from_server("hé") == b"\x81\x03h\xc3\xa9"
-    assert load.from_server(b"\0") == b"\x82\x01\0"
+    assert traffic.from_client("hé") == b"\x81\x83\0\0\0\0h\xc3\xa9"
+    assert traffic.from_server("hé") == b"\x81\x03h\xc3\xa9"
+    assert traffic.from_server(b"\0") == b"\x82\x01\0"
 
 
 def test_a_request_goes_over_the_wire() -> None:
-    request = load.request(SCENARIOS["http_params"])
+    request = traffic.request(SCENARIOS["http_params"])
     assert request.startswith(b"GET /greet/Alice?x=1 HTTP/1.1\r\nhost: ")
     assert request.endswith(b"\r\n\r\n")
-    form = load.request(SCENARIOS["http_form"])
+    form = traffic.request(SCENARIOS["http_form"])
     assert form.startswith(b"POST /form HTTP/1.1\r\n")
     assert b"\r\ncontent-length: 17\r\n" in form
     assert form.endswith(b"\r\n\r\nname=Alice&age=30")
@@ -91,7 +91,7 @@ WRONG = {
 async def measured(scenario: str, make: Callable[[], Iterable[bytes]]) -> float:
     async with answering(make) as port:
         order = {"process": os.getpid(), "port": port, "connections": 2, "seconds": 0.01}
-        return await load.measure(scenario, **order)
+        return await traffic.measure(scenario, **order)
 
 
 @pytest.mark.parametrize("scenario", ["http_text", "ws_message", "ws_session"])
@@ -106,8 +106,8 @@ async def test_a_wrong_answer_is_an_error(what: str) -> None:
 
 
 async def test_everybody_has_to_get_the_message() -> None:
-    crowds = load.Crowds()
-    broadcast = load.from_server("a message to everybody")
+    crowds = traffic.Crowds()
+    broadcast = traffic.from_server("a message to everybody")
     async with answering(lambda: [SWITCHED, broadcast]) as port:
         assert await crowds.gather(port, "/broadcast", 1) == 1
         assert await crowds.broadcast(os.getpid(), port, 1) >= 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.children import Child, Failed, holding
 from benchmarks.frameworks import Framework
 from benchmarks.options import Options
-from benchmarks.pairs import Row, compare, over
+from benchmarks.processes.children import Child, Failed, holding
+from benchmarks.processes.servers import clients, private_bytes, serving
 from benchmarks.report import in_a_line
-from benchmarks.servers import clients, private_bytes, serving
+from benchmarks.sections.pairs import Row, compare, over
 
 FIRST = 200  # The connections before those that are measured, for which a server makes room once and for all.
 IN_PROCESS = 500
@@ -21,8 +21,8 @@ def run(frameworks: list[Framework], options: Options) -> dict[str, Any]:
     """Bytes for a connection in process, where each is the same, and on a server, where the system's are counted."""
     rows = {"allocated": allocated(frameworks, options)}
     options.tell(f"memory allocated: {in_a_line(rows['allocated'])}")
-    with clients(options) as load:
-        rows["private"] = private(load, frameworks, options)
+    with clients(options) as traffic:
+        rows["private"] = private(traffic, frameworks, options)
     options.tell(f"memory on uvicorn: {in_a_line(rows['private'])}")
     titles = {"allocated": "What Python allocates", "private": "What the process of the server grows by"}
     return {"titles": titles, "units": dict.fromkeys(rows, "bytes"), "rows": rows}
@@ -40,7 +40,7 @@ def allocated(frameworks: list[Framework], options: Options) -> Row:
         return compare(found, found.__getitem__, 1, over)
 
 
-def private(load: Child, frameworks: list[Framework], options: Options) -> Row:
+def private(traffic: Child, frameworks: list[Framework], options: Options) -> Row:
     """What the process grows by, on a server that was started for it."""
     known = {framework.name: framework for framework in frameworks}
     count = 500 if options.quick else 2000
@@ -48,13 +48,13 @@ def private(load: Child, frameworks: list[Framework], options: Options) -> Row:
     def measure(name: str) -> float:
         with serving([known[name]], options) as servers:
             server = servers[name]
-            load.ask("gather", port=server.port, path="/echo", count=FIRST)
+            traffic.ask("gather", port=server.port, path="/echo", count=FIRST)
             time.sleep(SETTLE)
             before = private_bytes(server.process)
-            load.ask("gather", port=server.port, path="/echo", count=count)
+            traffic.ask("gather", port=server.port, path="/echo", count=count)
             time.sleep(SETTLE)
             after = private_bytes(server.process)
-            load.ask("disperse", port=server.port)
+            traffic.ask("disperse", port=server.port)
             return (after - before) / count
 
     return compare(known, measure, 1 if options.quick else 3, over)

@@ -1,7 +1,7 @@
 """What an operation costs without a clock: how many calls MicroPie makes for it, of its own functions and of others'.
 
 The figures are the same on every machine, so that CI can hold each path to a budget. They depend on the Python: the
-budgets are those of 3.11. ``python -m benchmarks.calls`` shows them, with ``--write`` it writes them anew.
+budgets are those of 3.11. ``python -m tests.budgets.calls`` shows them, with ``--write`` it writes them anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unittest.mock import patch
 import micropie
 import micropie.wire
 from benchmarks.apps import micropie as apps
-from benchmarks.child import RUNNERS, log_in
+from benchmarks.processes.driver import RUNNERS, log_in
 from benchmarks.scenarios import SCENARIOS, Scenario
 
 PYTHON = (3, 11)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.leaks import BOUNDS, SAMPLES, Sample, leaks, measure
+from tests.soak.leaks import BOUNDS, SAMPLES, Sample, leaks, measure
 
 REQUESTS = 2000
 CLEAN = Sample(
