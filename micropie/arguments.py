@@ -199,10 +199,9 @@ class Plan:
         exact: Whether path segments that fit no parameter are an error.
     """
 
-    __slots__ = ("by_name", "empty", "exact", "extra", "keyword", "names", "positional", "rest")
+    __slots__ = ("by_name", "empty", "extra", "keyword", "most", "names", "positional", "rest")
 
     def __init__(self, function: Callable[..., Any], skip: int, *, exact: bool = True) -> None:
-        self.exact: bool = exact
         parameters = list(signature_of(function).parameters.values())[skip:]
 
         def of(*kinds: Any) -> list[Parameter]:
@@ -212,6 +211,9 @@ class Plan:
         self.keyword: list[Parameter] = of(Signed.KEYWORD_ONLY)
         self.rest: Parameter | None = next(iter(of(Signed.VAR_POSITIONAL)), None)
         self.extra: Parameter | None = next(iter(of(Signed.VAR_KEYWORD)), None)
+        fitting = sum(parameter.in_path for parameter in self.positional)
+        #: How many path segments it takes at most: with more, there is no such page.
+        self.most: int = fitting if exact and self.rest is None else sys.maxsize
         #: Whether there is something to bind by name.
         self.by_name: bool = bool(self.keyword or self.extra)
         #: Whether there is nothing to bind.
@@ -235,11 +237,11 @@ class Plan:
         Raises:
             HTTPError: 404.
         """
+        if len(segments) > self.most:
+            raise HTTPError(404)
         fitting = [parameter for parameter in self.positional if parameter.in_path]
         for parameter, segment in zip(fitting, segments, strict=False):
             parameter.from_path(segment)
-        if self.exact and self.rest is None and len(segments) > len(fitting):
-            raise HTTPError(404)
 
     def wanted(self, segments: list[str], request: Request) -> set[str | None]:
         """The names that only the body can still give; None stands for all of it."""
@@ -265,6 +267,8 @@ class Plan:
         """
         segments = request._segments or ()
         used, count = 0, len(segments)
+        if count > self.most:  # before anything is missing: there is no such page
+            raise HTTPError(404)
         for parameter in self.positional:
             if used < count and parameter.in_path:
                 segment = segments[used]
@@ -272,11 +276,8 @@ class Plan:
                 used += 1
             else:
                 arguments.append(parameter.find(request))
-        if used < count:
-            if self.rest is not None:
-                arguments += map(self.rest.from_path, segments[used:])
-            elif self.exact:
-                raise HTTPError(404)
+        if used < count and self.rest is not None:
+            arguments += map(self.rest.from_path, segments[used:])
         if not self.by_name:
             return function(*arguments)
         keywords = {parameter.name: parameter.find(request) for parameter in self.keyword}

@@ -66,7 +66,13 @@ def _integer(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9.eE+-]+", value)):
+    if isinstance(value, str):
+        right = re.fullmatch(r"[0-9.eE+-]+", value) is not None
+    else:
+        right = hasattr(value, "__float__") and not isinstance(
+            value, bool
+        )  # bytes have none, but float() reads them
+    if not right:
         raise ValueError
     number = float(value)
     if not isfinite(number):
@@ -270,25 +276,36 @@ def _mapping(key: Conversion | None, item: Conversion | None) -> Conversion:
         keys = value.keys() if key is None else [key.convert(one) for one in value]
         items = value.values() if item is None else [item.convert(one) for one in value.values()]
         same = all(map(is_, keys, value)) and all(map(is_, items, value.values()))
-        return value if same else dict(zip(keys, items, strict=True))
+        if same:
+            return value
+        made = dict(zip(keys, items, strict=True))
+        return made if len(made) == len(value) else _refuse(value)  # "1" and "01" are one key
 
     kind = "an object" if item is None else f"an object (each value {item.kind})"
     return Conversion(kind, convert, from_text=False)
 
 
 def _union(members: list[Conversion], *, or_none: bool) -> Conversion:
-    """The first member that fits; ``str`` comes after the others that one text can be, since it takes any."""
-    members = sorted(members, key=lambda one: 1 if one is TEXT else 0 if one.from_text else 2)
+    """The first member that fits.
+
+    ``str`` comes after the others that one text can be, since it takes any; and what takes every value of a repeated
+    name comes last, so that one value stays one.
+    """
+    members = sorted(
+        members, key=lambda one: 3 if one.repeated else 1 if one is TEXT else 0 if one.from_text else 2
+    )
 
     def convert(value: Any) -> Any:
         single = value[0] if type(value) is Repeated and len(value) == 1 else value
+        if or_none and single is None:  # it is no list of one that is nothing
+            return None
         for member in members:
             try:
                 return member.convert(value if member.repeated else single)
             except MISFITS:
                 continue
         # A form sends an empty field as "", which is no number and no date: nothing was filled in.
-        return None if or_none and (single is None or single == "") else _refuse(value)
+        return None if or_none and single == "" else _refuse(value)
 
     return Conversion(
         " or ".join(dict.fromkeys(member.kind for member in members)) or "empty",
@@ -365,20 +382,32 @@ class _Compiler:
             return self._literal(arguments)
         scalar = _scalar(annotation)
         if scalar is not None:
+            if scalar.file and self._stored:
+                raise TypeError("a session cannot hold an Upload")
             return scalar
         if isinstance(annotation, type) and issubclass(annotation, Enum) and len(annotation):
             return _member(annotation)
         several = origin or annotation
-        if several is tuple and origin is not None and arguments[1:] != (...,):
-            return _fixed([self.compile(argument) for argument in arguments])
+        if several is tuple and hasattr(annotation, "__args__") and arguments[1:] != (...,):
+            return _fixed([self._item(argument) for argument in arguments])
         if isinstance(several, abc.Hashable) and several in _SEQUENCES:
-            return _sequence(_SEQUENCES[several], self.compile(arguments[0]) if arguments else None)
+            return _sequence(_SEQUENCES[several], self._item(arguments[0]) if arguments else None)
         if several in _MAPPINGS:
-            key, item = arguments or (Any, Any)
-            return _mapping(self.compile(key), self.compile(item))
+            key, item = map(self.compile, arguments or (Any, Any))
+            if any(part is not None and part.file for part in (key, item)):
+                raise TypeError(
+                    "a form has no dict of files; write a parameter for each Upload, or **files: Upload"
+                )
+            return _mapping(key, item)
         if self._stored and isinstance(annotation, type):
             return _instance(annotation)
         raise TypeError(f"no value that is sent can be checked against {_name(annotation)}; {WRITE}")
+
+    def _item(self, annotation: Any) -> Conversion | None:
+        item = self.compile(annotation)
+        if item is not None and item.file and item.repeated:
+            raise TypeError("a form has no list of lists of files; write list[Upload]")
+        return item
 
     def _literal(self, values: tuple[Any, ...]) -> Conversion:
         for value in values:
