@@ -1,8 +1,8 @@
 """Visit one uvicorn process 100,000 times in every way there is, and see whether anything is left of it.
 
-A visit begins a session or comes back to one, sends forms, JSON and uploads, reads streams and talks over
-WebSockets; handlers fail, and clients leave in the middle.  In between, when nothing is under way, the process
-says what it holds.  Linux only.
+A visit begins a session or comes back to one, sends forms, JSON and uploads, reads streams, talks over WebSockets
+and asks for mounted apps. Handlers, hooks and the session store fail. Clients leave at every moment, or stop reading.
+In between, when nothing is under way, the process says what it holds. Linux only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from tests.soak.visits import VISITS, Visitor
+from tests.soak.visitor import Visitor
+from tests.soak.visits import VISITS
 
 SERVER = "--no-access-log --log-level critical"
 PATIENCE = 60.0  # Seconds for one visit on a busy machine: a limit against a hang.
@@ -117,12 +118,8 @@ async def make(planned: list[Callable[[Visitor], Awaitable[None]]], port: int) -
 
 
 async def on_a_connection(visit: Callable[[Visitor], Awaitable[Any]], port: int) -> Any:
-    visitor = Visitor(*await asyncio.open_connection("127.0.0.1", port))
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await visit(visitor)
-    finally:
-        await visitor.leave()
+    async with Visitor.at(port) as visitor, asyncio.timeout(PATIENCE):
+        return await visit(visitor)
 
 
 async def ask_what_is_left(port: int, requests: int) -> Sample:

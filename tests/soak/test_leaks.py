@@ -8,7 +8,7 @@ import pytest
 
 from tests.soak.leaks import BOUNDS, SAMPLES, Sample, leaks, measure
 
-REQUESTS = 2000
+REQUESTS = 1000
 CLEAN = Sample(
     0, resident=30_000_000, objects=30_000, tasks=0, threads=2, files=17, sockets=0, sessions=9, begun=9
 )

@@ -2,106 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
+from functools import partial
+from secrets import token_hex
+
+from tests.soak.visitor import CLOSE, TEXT, Visitor, expect
 
 FORM = "application/x-www-form-urlencoded"
+OCTETS = "application/octet-stream"
 BOUNDARY = "leaks"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
-# RFC 6455, section 5.2: the opcode, and that it is one frame.
-TEXT, CLOSE = 0x81, 0x88
-
-
-class Visitor:
-    """A client with one connection, and the session's cookie once it has got one."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._cookie = ""
-
-    async def ask(self, target: str, kind: str = "", body: bytes | None = None) -> tuple[int, bytes]:
-        """Send a request, and return status and body of the answer; a body that has no end ends with the connection."""
-        self.begin(target, kind, body)
-        return await self.answer()
-
-    def begin(self, target: str, kind: str = "", body: bytes | None = None, missing: int = 0) -> None:
-        """Send a request, or all of it but the last bytes."""
-        method, fields = "GET", ""
-        if body is not None:
-            method, fields = "POST", f"Content-Type: {kind}\r\nContent-Length: {len(body) + missing}\r\n"
-        self._send_head(method, target, fields, body or b"")
-
-    def _send_head(self, method: str, target: str, fields: str, body: bytes = b"") -> None:
-        head = f"{method} /{target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{self._cookie}{fields}\r\n"
-        self._writer.write(head.encode() + body)
-
-    async def answer(self) -> tuple[int, bytes]:
-        """The answer to what was sent."""
-        status, fields = await self._read_head()
-        if "content-length" in fields:
-            return status, await self._reader.readexactly(int(fields["content-length"]))
-        body = b""
-        try:
-            while size := int(await self._reader.readuntil(b"\r\n"), 16):
-                body += (await self._reader.readexactly(size + 2))[:-2]
-            await self._reader.readexactly(2)
-        except asyncio.IncompleteReadError:
-            return status, body + b" and no end"
-        return status, body
-
-    async def some(self) -> int:
-        """The status of an answer whose body has begun."""
-        status, _ = await self._read_head()
-        await self._reader.readuntil(b"begun")
-        return status
-
-    async def _read_head(self) -> tuple[int, dict[str, str]]:
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        fields = {
-            name.lower(): value for name, value in re.findall(r"^([^:\r\n]+): (.*)\r$", head, re.MULTILINE)
-        }
-        if "set-cookie" in fields:
-            self._cookie = f"Cookie: {fields['set-cookie'].partition(';')[0]}\r\n"
-        return int(head.split()[1]), fields
-
-    async def open(self, target: str, fields: str = "") -> int:
-        """Ask for a WebSocket, and return the status: 101 if it is open."""
-        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        self._send_head("GET", target, upgrade + key + fields)
-        return (await self._read_head())[0]
-
-    def say(self, kind: int, payload: bytes) -> None:
-        """Send a frame, masked by zeros."""
-        self._writer.write(bytes((kind, 0x80 | len(payload), 0, 0, 0, 0)) + payload)
-
-    async def hear(self) -> tuple[int, bytes]:
-        """The next frame: its kind and its payload."""
-        kind, size = await self._reader.readexactly(2)
-        return kind, await self._reader.readexactly(size)
-
-    def vanish(self) -> None:
-        """Leave without a word, as a client that crashes does."""
-        self._writer.transport.abort()
-
-    async def leave(self) -> None:
-        """Close the connection in good order."""
-        self._writer.close()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()
-
-
-def expect(seen: Any, expected: Any) -> None:
-    """Stop at an answer that is not the right one: nothing is measured then."""
-    if seen != expected:
-        raise RuntimeError(f"the server answered {seen!r}, not {expected!r}")
-
-
-# --- the visits -----------------------------------------------------------------------------------------
 
 
 async def comes_back(visitor: Visitor) -> None:
@@ -136,6 +47,47 @@ async def uploads(visitor: Visitor) -> None:
     expect(await visitor.ask("unread", MULTIPART, upload(3_000)), (200, b"f"))
 
 
+async def takes_uploads(visitor: Visitor) -> None:
+    for taker, answer in UPLOAD_TAKERS.items():
+        for size in (3_000, 200_000):
+            form = upload(size, file_first=False)
+            expect(await visitor.ask(f"upload_{taker}", MULTIPART, form), (200, answer(size)))
+
+
+#: The handlers that take an `Upload`, and what each answers to a file of a size.
+UPLOAD_TAKERS: dict[str, Callable[[int], bytes]] = {
+    "read": lambda size: b"%d" % size,
+    "some": lambda size: b"1000",
+    "pieces": lambda size: b"%d" % size,
+    "saved": lambda size: b"%d" % size,
+    "unread": lambda size: b"f",
+    "kept": lambda size: b"f",
+    "several": lambda size: b"1",
+    "in_thread": lambda size: b"%d" % size,
+}
+
+
+async def breaks_off_a_taken_upload(visitor: Visitor, taker: str) -> None:
+    visitor.begin(f"upload_{taker}", MULTIPART, upload(100_000, file_first=False)[:-50_000], missing=50_000)
+    visitor.vanish()
+
+
+async def streams_a_body(visitor: Visitor) -> None:
+    for size in (100, 300_000):
+        expect(await visitor.ask("body_whole", OCTETS, bytes(size)), (200, b"%d" % size))
+
+
+async def is_not_read_to_the_end(visitor: Visitor) -> None:
+    visitor.begin("body_first", OCTETS, bytes(1000), missing=100_000)
+    expect(await visitor.answer(), (200, b"some"))
+    visitor.go_on(bytes(50_000))
+
+
+async def breaks_off_a_body(visitor: Visitor) -> None:
+    visitor.begin("body_whole", OCTETS, bytes(70_000), missing=100_000)
+    visitor.vanish()
+
+
 async def sends_too_much(visitor: Visitor) -> None:
     visitor.begin("upload", MULTIPART, b"", missing=2**40)
     expect((await visitor.answer())[0], 413)
@@ -157,6 +109,45 @@ async def leaves_a_stream(visitor: Visitor) -> None:
     visitor.vanish()
 
 
+#: Streams that begin and go on until they are left: one that never waits, one that does, one in threads, one that
+#: waits while it ends, one that swallows the first cancellation.
+ENDLESS = ("endless", "paced", "in_threads", "tidy", "stubborn")
+
+
+async def leaves_at(visitor: Visitor, stream: str, *, after: int) -> None:
+    """Take some of it, and close in good order with what is on its way unread."""
+    visitor.begin(f"stream_{stream}")
+    expect(await visitor.some(), 200)
+    if after:
+        await visitor.read(after)
+
+
+async def vanishes_from(visitor: Visitor, stream: str) -> None:
+    visitor.begin(f"stream_{stream}")
+    expect(await visitor.some(), 200)
+    visitor.vanish()
+
+
+async def vanishes_at_once(visitor: Visitor, stream: str) -> None:
+    visitor.begin(f"stream_{stream}")
+    visitor.vanish()
+
+
+async def leaves_unread(visitor: Visitor, stream: str) -> None:
+    """Read nothing, while the server sends as much as it can; then vanish."""
+    visitor.stop_reading()
+    visitor.begin(f"stream_{stream}")
+    expect(await visitor.ask_beside("text"), (200, b"text"))
+    visitor.vanish()
+
+
+async def leaves_before_the_end(visitor: Visitor) -> None:
+    """Take all pieces, and not the end."""
+    visitor.begin("stream_short")
+    expect(await visitor.some(), 200)
+    visitor.vanish()
+
+
 async def leaves_before_the_answer(visitor: Visitor) -> None:
     visitor.begin("stream?count=20")
     visitor.vanish()
@@ -172,6 +163,48 @@ async def meets_errors(visitor: Visitor) -> None:
 
 async def meets_a_thread(visitor: Visitor) -> None:
     expect((await visitor.ask("thread"))[0], 200)
+
+
+async def never_looks(visitor: Visitor) -> None:
+    """A session that nobody looks at is not there, and one that is only read is not written."""
+    expect(await visitor.ask("lazy_unseen"), (200, b"unseen"))
+    expect(visitor.cookie, "")
+    expect(await visitor.ask("lazy_read"), (200, b"None"))
+    expect(visitor.cookie, "")
+    expect(await visitor.ask("lazy_write"), (200, b"written"))
+    expect(await visitor.ask("lazy_unseen"), (200, b"unseen"))
+    expect(await visitor.ask("lazy_read"), (200, b"1"))
+    expect(await visitor.open("lazy_socket"), 101)
+    expect(await visitor.hear(), (TEXT, b"1"))
+
+
+async def meets_a_failing_store(visitor: Visitor, app: str, call: str) -> None:
+    if call != "none":
+        visitor.cookie = f"Cookie: session_id=fails-at-{call}-0123456789\r\n"
+    expect(await visitor.ask(f"{app}/unseen"), (200, b"unseen"))
+    expect((await visitor.ask(f"{app}/read"))[0], 503 if call == "load" else 200)
+    expect((await visitor.ask(f"{app}/write"))[0], 503 if call == "load" else 500)
+    expect((await visitor.ask(f"{app}/streamed"))[0], 503 if call == "load" else 500)
+
+
+#: Apps below this one, with its session and without.
+MOUNTED = ("inner", "apart", "plain", "plain_apart")
+
+
+async def visits_a_mounted_app(visitor: Visitor, app: str) -> None:
+    """An app that shares the session, has one of its own, or is plain ASGI."""
+    expect(await visitor.ask(f"{app}/"), (200, b"1"))
+    expect(await visitor.ask(f"{app}/"), (200, b"2" if app != "plain_apart" else b"1"))
+    expect((await visitor.ask(f"{app}/fails"))[0], 500)
+    expect(await visitor.open(f"{app}/echo"), 101)
+    visitor.say(TEXT, b"one")
+    expect(await visitor.hear(), (TEXT, b"one"))
+
+
+async def leaves_a_mounted_stream(visitor: Visitor, app: str) -> None:
+    visitor.begin(f"{app}/waits")
+    expect(await visitor.some(), 200)
+    visitor.vanish()
 
 
 async def talks(visitor: Visitor, path: str = "echo") -> None:
@@ -204,6 +237,40 @@ async def meets_a_failing_socket(visitor: Visitor) -> None:
     expect(await visitor.hear(), (CLOSE, (1011).to_bytes(2)))
 
 
+async def is_closed_from_outside(visitor: Visitor) -> None:
+    room = token_hex()
+    expect(await visitor.open(f"room/{room}"), 101)
+    expect(await visitor.hear(), (TEXT, b"begun"))
+    expect(await visitor.ask_beside(f"close/{room}"), (200, b"1"))
+    expect(await visitor.hear(), (CLOSE, (4001).to_bytes(2) + b"bye"))
+
+
+async def is_closed_unread(visitor: Visitor) -> None:
+    """The same for a client that has been sent more than it takes."""
+    room = token_hex()
+    expect(await visitor.open(f"flood/{room}"), 101)
+    visitor.stop_reading()
+    # On a busy machine it may be dropped first.
+    expect((await visitor.ask_beside(f"close/{room}"))[0], 200)
+    expect((await visitor.ask_beside(f"dropped/{room}"))[0], 200)
+
+
+async def is_told_from_a_thread(visitor: Visitor) -> None:
+    room = token_hex()
+    expect(await visitor.open(f"room/{room}"), 101)
+    expect(await visitor.hear(), (TEXT, b"begun"))
+    expect(await visitor.ask_beside(f"tell/{room}"), (200, b"1"))
+    expect(await visitor.hear(), (TEXT, b"told"))
+
+
+async def stops_reading(visitor: Visitor) -> None:
+    """What is sent waits, until the client counts as gone."""
+    name = token_hex()
+    expect(await visitor.open(f"flood/{name}"), 101)
+    visitor.stop_reading()
+    expect(await visitor.ask_beside(f"dropped/{name}"), (200, b"1006"))
+
+
 async def is_refused(visitor: Visitor) -> None:
     expect(await visitor.open("refuses"), 401)
 
@@ -232,4 +299,26 @@ VISITS: dict[Callable[[Visitor], Awaitable[None]], int] = {
     meets_a_failing_socket: 1,
     is_refused: 1,
     is_foreign: 1,
+    takes_uploads: 2 * len(UPLOAD_TAKERS),
+    **{partial(breaks_off_a_taken_upload, taker=taker): 1 for taker in UPLOAD_TAKERS},
+    streams_a_body: 2,
+    is_not_read_to_the_end: 1,
+    breaks_off_a_body: 1,
+    **{partial(leaves_at, stream=stream, after=after): 1 for stream in ENDLESS for after in (0, 2000)},
+    **{partial(vanishes_from, stream=stream): 1 for stream in ENDLESS},
+    **{partial(vanishes_at_once, stream=stream): 1 for stream in ENDLESS},
+    **{partial(leaves_unread, stream=stream): 2 for stream in ENDLESS},
+    leaves_before_the_end: 1,
+    never_looks: 6,
+    **{
+        partial(meets_a_failing_store, app=app, call=call): 4
+        for app in ("failing", "failing_later")
+        for call in ("none", "load", "save")
+    },
+    **{partial(visits_a_mounted_app, app=app): 4 for app in MOUNTED},
+    **{partial(leaves_a_mounted_stream, app=app): 1 for app in MOUNTED},
+    is_closed_from_outside: 2,
+    is_closed_unread: 3,
+    is_told_from_a_thread: 2,
+    stops_reading: 2,
 }
