@@ -7,7 +7,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-OF_THE_PAGE = {".rst", ".webp"}  # What belongs to an example's page, as in micropie/examples.py.
+OF_THE_PAGE = {".rst", ".webp"}  # What belongs to an example's page, as in micropie/cli/examples.py.
 
 
 class Examples(BuildHookInterface):

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from urllib.parse import quote
 
 from .concurrency import running_loop
+from .connection.http import serve_http
 from .core import Core
-from .headers import field_list, parse_cookies
-from .http import serve_http
+from .headers import field_list
 from .middleware import HttpMiddleware, WebSocketMiddleware
-from .mounts import Mount, parse_prefix
-from .protocol import check_code, fitting_reason
-from .requests import Request, current_request, lazy
-from .sessions import (
+from .request.cookies import parse_cookies
+from .request.request import Request, current_request, lazy
+from .response.templates import make_environment
+from .routing.mounts import Mount, parse_prefix
+from .routing.urls import url_for
+from .sessions.backends import (
     SESSION_TIMEOUT,
     InMemorySessionBackend,
     SessionBackend,
@@ -25,10 +27,9 @@ from .sessions import (
     valid_session_id,
 )
 from .settings import CHECKS, MIB, Settings, checked
-from .templates import make_environment
 from .types import ASGIApp, Headers
-from .urls import url_for
-from .websockets import WebSocket
+from .websocket.rfc6455 import check_code, fitting_reason
+from .websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
     from jinja2 import Environment

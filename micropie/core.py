@@ -13,20 +13,20 @@ from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from .bodies import Limits
 from .concurrency import Pool
 from .exceptions import HTTPError
-from .mounts import Mount, mount_of
-from .origins import parse_hosts
-from .routing import Routes
-from .sessions import Recently
+from .request.body import Limits
+from .request.origins import parse_hosts
+from .routing.mounts import Mount, mount_of
+from .routing.routes import Routes
+from .sessions.view import Recently
 from .settings import CHECKS, SessionCookie, parse_origins, session_cookie
-from .watch import Watch
+from .websocket.stalled import Watch
 
 if TYPE_CHECKING:
     from .app import App
-    from .requests import Request
-    from .websockets import WebSocket
+    from .request.request import Request
+    from .websocket.websocket import WebSocket
 
 logger: logging.Logger = logging.getLogger("micropie")
 

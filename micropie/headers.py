@@ -1,12 +1,11 @@
-"""Header fields and cookies, to and from bytes."""
+"""Header fields, to and from bytes."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Final
 from urllib.parse import quote
 
 from .types import Headers, RawHeaders, Scope
@@ -15,9 +14,7 @@ __all__ = ["content_disposition"]
 
 logger: logging.Logger = logging.getLogger("micropie")
 
-SameSite = Literal["lax", "strict", "none"]
-
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 #: Fields that say how one connection carries a message, not what the message is (RFC 9110, section 7.6.1).
@@ -41,15 +38,6 @@ _LONGEST_SUFFIX: Final = 20
 _JOINERS: Final = "\u200c\u200d"  # which show nothing either, but join letters and emoji
 #: Control characters, marks that turn the text around or show nothing, half surrogate pairs, line ends.
 _UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-
-# RFC 6265, section 4.1.1: neither white space nor quotes, comma, semicolon or backslash.
-_COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*").fullmatch
-_COOKIE_ATTRIBUTE = re.compile(r"[ -:<-~]*").fullmatch
-
-# RFC 6265bis, section 4.1.3, and what each of them insists on besides Secure.
-_PREFIXES = ("__host-http-", "__http-", "__host-", "__secure-")
-_HOST_PREFIXES = ("__host-http-", "__host-")
-_HTTP_PREFIXES = ("__host-http-", "__http-")
 
 
 _NO_PAIRS: Final = "header fields are a list of pairs (name, value), or a dict, not {!r}"
@@ -98,7 +86,7 @@ def field_list(headers: Headers | Mapping[str, str]) -> list[tuple[str, str]]:
 def _encode_header(name: str, value: str) -> tuple[bytes, bytes]:
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"name and value of a header field are text, not those of {name!r}: {value!r}")
-    if not _TOKEN(name):
+    if not is_token(name):
         raise ValueError(f"not a header name: {name!r}")
     value = value.strip(" \t")
     if _CONTROL(value):
@@ -237,7 +225,7 @@ def decode_headers(scope: Scope) -> dict[str, str]:
         str, list[str]
     ] = {}  # joined at the end: one by one would take minutes for a hostile client's
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), _as_utf8(raw_value.decode("latin-1"))
+        name, value = raw_name.decode("latin-1").lower(), as_utf8(raw_value.decode("latin-1"))
         if name in decoded:
             repeated.setdefault(name, [decoded[name]]).append(value)
         else:
@@ -247,38 +235,7 @@ def decode_headers(scope: Scope) -> dict[str, str]:
     return decoded
 
 
-def cookie_header(scope: Scope) -> str:
-    """All cookies in one line: HTTP/2 may split them over several fields (RFC 9113, section 8.2.3)."""
-    return "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie")
-
-
-def parse_cookies(header: str) -> dict[str, str]:
-    """The cookies of a ``Cookie`` header.
-
-    Of two with one name the first counts: browsers send the one with the longer path first
-    (RFC 6265, section 5.4).
-    """
-    return dict(reversed(list(_cookie_pairs(header))))
-
-
-def cookie_values(header: str, name: str) -> list[str]:
-    """The values of all cookies with a name, in the order in which they were sent."""
-    return [value for key, value in _cookie_pairs(header) if key == name]
-
-
-def _cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
-    for pair in header.split(";"):
-        name, equals, value = pair.partition("=")
-        if equals:
-            # strip() without arguments takes off A0, 85 and 1F too, with which a cookie planted under another name
-            # would turn into one that only this host can set.
-            name, value = name.strip(" \t"), value.strip(" \t")
-            if len(value) > 1 and value[0] == value[-1] == '"':
-                value = value[1:-1]
-            yield _as_utf8(name), _as_utf8(value)
-
-
-def _as_utf8(text: str) -> str:
+def as_utf8(text: str) -> str:
     """What clients mean by bytes beyond ASCII: UTF-8; latin-1 for what cannot be that."""
     if text.isascii():
         return text
@@ -286,77 +243,3 @@ def _as_utf8(text: str) -> str:
         return text.encode("latin-1").decode()
     except UnicodeError:
         return text
-
-
-def _prefix(name: str) -> str:
-    """The prefix of a cookie's name that makes browsers insist on attributes, in lower case, or nothing."""
-    name = name.lower()  # browsers compare so too
-    return next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
-
-
-def only_secure(name: str, samesite: SameSite = "lax", *, partitioned: bool = False) -> bool:
-    """Whether browsers take such a cookie only if it is ``Secure``, also in development."""
-    return samesite == "none" or partitioned or bool(_prefix(name))
-
-
-def only_whole_host(name: str) -> bool:
-    """Whether browsers take such a cookie only for all paths of one host."""
-    return _prefix(name) in _HOST_PREFIXES
-
-
-def _check_prefix(name: str, path: str, domain: str | None, *, httponly: bool) -> None:
-    prefix = _prefix(name)
-    if prefix in _HOST_PREFIXES and (path != "/" or domain is not None):
-        raise ValueError(f"browsers accept {name} only with path='/' and without a domain")
-    if prefix in _HTTP_PREFIXES and not httponly:
-        raise ValueError(f"browsers accept {name} only with httponly=True")
-
-
-def format_cookie(
-    name: str,
-    value: str,
-    *,
-    max_age: int | None = None,
-    expires: datetime | None = None,
-    path: str = "/",
-    domain: str | None = None,
-    secure: bool = True,
-    httponly: bool = True,
-    samesite: SameSite = "lax",
-    partitioned: bool = False,
-) -> str:
-    """The value of a ``Set-Cookie`` header.
-
-    Raises:
-        ValueError: If a part has characters that a cookie cannot hold (RFC 6265, section 4.1.1), or browsers
-            would drop the cookie: for ``samesite="none"``, ``partitioned`` or the prefix of its name.
-    """
-    if not _TOKEN(name):
-        raise ValueError(f"not a cookie name: {name!r}")
-    if not _COOKIE_VALUE(value):
-        raise ValueError(f"the value of the cookie {name} must be encoded first, for example with quote()")
-    if not _COOKIE_ATTRIBUTE(path) or not _COOKIE_ATTRIBUTE(domain or ""):
-        raise ValueError(f"path or domain of the cookie {name} has characters that do not belong there")
-    if samesite not in ("lax", "strict", "none"):
-        raise ValueError(f"samesite is 'lax', 'strict' or 'none', not {samesite!r}")
-    if not secure and only_secure(name, samesite, partitioned=partitioned):
-        what = name if _prefix(name) else "a partitioned cookie" if partitioned else "samesite='none'"
-        raise ValueError(f"browsers accept {what} only together with secure=True")
-    _check_prefix(name, path, domain, httponly=httponly)
-    attributes = [f"{name}={value}", f"Path={path}"]
-    if max_age is not None:
-        attributes.append(f"Max-Age={max_age:d}")
-    if expires is not None:
-        from email.utils import format_datetime  # here, so that only who sets a date pays for it
-
-        attributes.append(f"Expires={format_datetime(expires, usegmt=True)}")
-    if domain is not None:
-        attributes.append(f"Domain={domain}")
-    if httponly:
-        attributes.append("HttpOnly")
-    if secure:
-        attributes.append("Secure")
-    attributes.append(f"SameSite={samesite.capitalize()}")
-    if partitioned:
-        attributes.append("Partitioned")
-    return "; ".join(attributes)

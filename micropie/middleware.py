@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .requests import Request, WebSocketRequest
+from .request.request import Request, WebSocketRequest
 
 __all__ = ["HttpMiddleware", "WebSocketMiddleware"]
 

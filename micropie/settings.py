@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple, TypedDict
 
-from .headers import SameSite, format_cookie
-from .origins import parse_hosts, parse_origin
+from .request.cookies import SameSite, format_cookie
+from .request.origins import parse_hosts, parse_origin
 
 MIB: Final = 1024 * 1024
 

@@ -19,10 +19,10 @@ from micropie import (
     current_request,
     methods,
 )
-from micropie.bodies import Limits
-from micropie.loading import Target
-from micropie.responses import Answer
-from micropie.sessions import SessionView
+from micropie.cli.loading import Target
+from micropie.request.body import Limits
+from micropie.response.responses import Answer
+from micropie.sessions.view import SessionView
 from micropie.testing import TestClient
 from tests.driver import handshake, http
 

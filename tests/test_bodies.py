@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, methods
-from micropie.bodies import CHARSETS, Body, Limits, parse_parameters
+from micropie.request.body import CHARSETS, Body, Limits, parse_parameters
 from tests.driver import http
 
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]

@@ -21,8 +21,8 @@ import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from micropie import cli
-from micropie.cli import main
+from micropie.cli import commands
+from micropie.cli.commands import main
 from tests.running import Running, running
 from tests.serving import PATIENCE
 
@@ -193,7 +193,7 @@ def test_examples(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_copy_names_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "missing", lambda _folder: ["micropie[socketio]", "argon2"])
+    monkeypatch.setattr(commands, "missing", lambda _folder: ["micropie[socketio]", "argon2"])
     assert main(["examples", "copy", "echo"]) == 0
     assert (
         "This Python still needs, for it and its tests: micropie[socketio], argon2.\n"
@@ -346,7 +346,7 @@ def test_run_hands_over_to_uvicorn(
     assert (options["host"], options["port"]) == ("0.0.0.0", 0)
     assert options.get("reload_dirs") == (None if watched is None else [str(Path(watched).resolve())])
     assert options.get("reload_delay") == (None if watched is None else 0.0)  # a change at once is seen
-    assert type(cli.served() if watched else app).__name__ == "Site"
+    assert type(commands.served() if watched else app).__name__ == "Site"
 
 
 FACTORY = (
@@ -438,7 +438,7 @@ def test_what_the_reloading_process_says(
     save(source)
     monkeypatch.setenv("MICROPIE_RUN", "site_of_mine.py")
     with pytest.raises(SystemExit, match=rf"error: site_of_mine\.py {error}"):
-        cli.served()
+        commands.served()
     shown = capsys.readouterr().err
     assert shown.endswith(traceback)
     assert shown.count("  File ") == bool(traceback)

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from micropie import App, ConnectionClosed, WebSocket, codec
-from micropie.codec import MAX_DEPTH, dump_json, load_json
+from micropie import App, ConnectionClosed, WebSocket, strict_json
+from micropie.strict_json import MAX_DEPTH, dump_json, load_json
 from micropie.testing import TestClient
 
 orjson = pytest.importorskip("orjson")
@@ -28,7 +28,7 @@ orjson = pytest.importorskip("orjson")
 @pytest.fixture(autouse=True, params=["orjson", "json"])
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "json":
-        monkeypatch.setattr(codec, "orjson", None)
+        monkeypatch.setattr(strict_json, "orjson", None)
     return request.param
 
 
@@ -360,9 +360,9 @@ def outcome(call: Callable[[Any], Any], argument: Any) -> Any:
 
 def with_and_without(call: Callable[[Any], Any], argument: Any) -> tuple[Any, Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codec, "orjson", orjson)
+        patch.setattr(strict_json, "orjson", orjson)
         one = outcome(call, argument)
-        patch.setattr(codec, "orjson", None)
+        patch.setattr(strict_json, "orjson", None)
         return one, outcome(call, argument)
 
 

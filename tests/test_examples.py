@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from micropie import examples
-from micropie.examples import ExampleError, copy, files, missing, sentence
+from micropie.cli import examples
+from micropie.cli.examples import ExampleError, copy, files, missing, sentence
 from tools.examples import EXAMPLES
 from tools.examples import examples as written
 

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 import pytest
 
 from micropie import content_disposition
-from micropie.headers import decode_headers, encode_headers, find_header, format_cookie, parse_cookies
+from micropie.headers import decode_headers, encode_headers, find_header
+from micropie.request.cookies import format_cookie, parse_cookies
 
 
 @pytest.mark.parametrize(

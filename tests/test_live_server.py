@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from micropie import App, WebSocket
-from micropie.loading import AppNotFound
+from micropie.cli.loading import AppNotFound
 from micropie.testing.server import LiveServer, LiveServerFactory
 from tests.serving import PATIENCE
 

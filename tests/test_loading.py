@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from micropie import App
-from micropie.loading import AppNotFound, Target, executed, load
-from micropie.shadowed import name_the_cure
+from micropie.cli.loading import AppNotFound, Target, executed, load
+from micropie.cli.shadowed_modules import name_the_cure
 
 SITE = "from micropie import App\n\nclass Site(App):\n    async def index(self): return 'hi'\n\n"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware
-from micropie.origins import check_origin, is_loopback, parse_origin, same_host
+from micropie.request.origins import check_origin, is_loopback, parse_origin, same_host
 from tests.driver import handshake, http
 
 
@@ -338,7 +338,7 @@ async def test_what_is_compared_is_bounded(
         compared.append((one, other))
         return same_host(one, other)
 
-    monkeypatch.setattr("micropie.origins.same_host", noting)
+    monkeypatch.setattr("micropie.request.origins.same_host", noting)
     scope = {
         "headers": [(b"host", b"h.example"), (b"origin", origin)]
         + [(b"x-forwarded-host", value) for value in forwarded]

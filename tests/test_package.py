@@ -16,7 +16,7 @@ import hatchling.build
 import pytest
 
 import micropie
-from micropie.examples import files
+from micropie.cli.examples import files
 from tools.examples import examples
 
 LARGEST_WHEEL = 400_000  # Bytes.

@@ -15,7 +15,7 @@ from micropie import (
     WebSocketRequest,
     current_request,
 )
-from micropie.requests import lazy
+from micropie.request.request import lazy
 from tests.driver import Answer, handshake, http, make_scope
 
 LOCAL = {"scheme": "http", "client": ("127.0.0.1", 50000)}

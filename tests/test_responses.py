@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import HTTPError
-from micropie.responses import (
+from micropie.response.responses import (
     Answer,
     answer,
     encode_answer,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from micropie import App, FromSession, WebSocket, methods
-from micropie.loading import load
-from micropie.routetable import route_table
+from micropie.cli.loading import load
+from micropie.cli.routetable import route_table
 
 # What `from __future__ import annotations` above leaves as text is evaluated here, where no source is at hand.
 EVALUATED = """

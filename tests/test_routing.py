@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware, methods
-from micropie.routing import split_path
+from micropie.routing.routes import split_path
 from tests.driver import handshake, http
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from micropie import (
     SessionBackend,
     WebSocket,
     WebSocketMiddleware,
-    sessions,
 )
-from micropie.sessions import load_waits
+from micropie.sessions import backends, view
+from micropie.sessions.backends import load_waits
 from tests.driver import handshake, http, websocket
 
 SECRET = "the secret that no client may see"
@@ -374,7 +374,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(sessions, "time", clock)
+    for module in (backends, view):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -463,8 +464,8 @@ async def test_a_renewal_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixtur
 async def test_what_is_remembered_of_renewals_is_bounded(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions.Recent, "MOST", 10)
-    recent = sessions.Recent()
+    monkeypatch.setattr(view.Recent, "MOST", 10)
+    recent = view.Recent()
     for number in range(1000):
         recent.note(str(number), 60)
         assert len(recent._young) + len(recent._old) <= 20

@@ -18,8 +18,8 @@ from micropie import (
     SessionBackend,
     WebSocket,
     WebSocketMiddleware,
-    sessions,
 )
+from micropie.sessions import backends, view
 from tests.driver import Answer, Client, handshake, http, websocket
 
 SECRET = "the secret that no client may see"
@@ -41,7 +41,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(sessions, "time", clock)
+    for module in (backends, view):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, streams
+from micropie import App, HTTPError, HttpMiddleware
+from micropie.connection import streams
 from tests.driver import LIMIT, Answer, http, make_scope
 
 #: More pieces than any of these streams gets to send; on a server that never learns of the end they all go out.
@@ -218,7 +219,7 @@ async def test_a_swallowed_cancellation(
 ) -> None:
     """A stream ends with its client even if the generator swallows a cancellation: nobody stays subscribed."""
     monkeypatch.setattr("micropie.concurrency._PATIENCE", 0.01, raising=False)
-    monkeypatch.setattr("micropie.streams.FIRST_CHANCE", 0.01, raising=False)
+    monkeypatch.setattr("micropie.connection.streams.FIRST_CHANCE", 0.01, raising=False)
     leave, news = asyncio.Event(), asyncio.Event()
     app = Stubborn(news)
 
@@ -429,7 +430,7 @@ async def test_a_lock_that_the_answer_wants(
     leaves: bool, fails: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A silent generator goes on while its answer begins, so it may hold what a hook or the session waits for."""
-    monkeypatch.setattr("micropie.streams.FIRST_CHANCE", 0.01, raising=False)
+    monkeypatch.setattr("micropie.connection.streams.FIRST_CHANCE", 0.01, raising=False)
 
     class Site(App):
         lock = asyncio.Lock()
@@ -603,7 +604,7 @@ async def test_closed_where_it_ran(
     around: str, silent: bool, way: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A generator is closed in the task and the context that ran it, whatever ends it."""
-    monkeypatch.setattr("micropie.streams.FIRST_CHANCE", 0.01, raising=False)
+    monkeypatch.setattr("micropie.connection.streams.FIRST_CHANCE", 0.01, raising=False)
     if around == "sync" and silent:
         pytest.skip("a thread cannot be cancelled")
     app = Tail(AROUND.get(around), silent)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, MultipartFileError, Upload
-from micropie.uploads import FileQueue
+from micropie.request.uploads import FileQueue
 from tests.driver import Answer, HttpJudge, http, make_scope
 
 BOUNDARY = "frontier"
@@ -537,7 +537,7 @@ async def test_an_upload_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "folder").mkdir()
     assert (await save(b"new", "folder")).status == 500
     assert names_in(tmp_path) == ["f", "folder"]
-    monkeypatch.setattr("micropie.uploads.threads_exist", lambda: False)
+    monkeypatch.setattr("micropie.request.uploads.threads_exist", lambda: False)
     assert (await save(LARGE, "f")).text == str(len(LARGE))
 
 

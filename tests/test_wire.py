@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from micropie import App, ConnectionClosed, WebSocket, watch
+from micropie import App, ConnectionClosed, WebSocket
+from micropie.websocket import stalled
 from tests.driver import LIMIT, Client, Illegal, Later, WebSocketJudge, make_scope, websocket
 
 Job = Callable[[WebSocket], Coroutine[Any, Any, Any]]
@@ -276,7 +277,7 @@ async def test_two_sends_that_fail_at_once() -> None:
 async def test_a_client_that_says_nothing_more_is_not_waited_for(
     reads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "LEAVE_GRACE", 0)
+    monkeypatch.setattr(stalled, "LEAVE_GRACE", 0)
     log: list[Any] = []
 
     async def job(ws: WebSocket) -> None:
@@ -397,7 +398,7 @@ async def test_a_reader_is_told_that_it_is_over(
     method: str, how: str, kind: str, silent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also by a server that never says it, and before the close frame where a receive holds it up."""
-    monkeypatch.setattr(watch, "LEAVE_GRACE", 0)
+    monkeypatch.setattr(stalled, "LEAVE_GRACE", 0)
     log: list[Any] = []
     readers: list[Any] = []
 
@@ -456,7 +457,7 @@ async def test_where_sends_wait_for_receives_the_reader_goes_first() -> None:
 async def test_a_cancellation_that_is_on_its_way_is_not_taken_for_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watch, "LEAVE_GRACE", 0)
+    monkeypatch.setattr(stalled, "LEAVE_GRACE", 0)
     log: list[Any] = []
 
     async def job(ws: WebSocket) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Unpack, get_origin
 
 from sphinx.application import Sphinx
-from sphinx.errors import PycodeError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.inspect import isgenericalias, safe_getattr
 
 import micropie
-from micropie.requests import lazy
+from micropie.request.request import lazy
 from micropie.settings import CHECKS
 from micropie.types import ASGIApp
 
@@ -153,22 +155,37 @@ def read_sections(lines: list[str], obj: Any) -> list[str]:
 
 def comment_on(constant: str) -> list[str]:
     """The ``#:`` comment on a name of the package, in whichever module it stands."""
-    for name in [
-        "micropie",
-        *(module.name for module in pkgutil.walk_packages(micropie.__path__, "micropie.")),
-    ]:
-        try:
-            comments = ModuleAnalyzer.for_module(name).find_attr_docs()
-        except PycodeError:  # no source, such as a compiled module
-            continue
-        if ("", constant) in comments:
-            return comments["", constant]
-    return []
+    return everything().find_attr_docs().get(("", constant), [])
+
+
+@cache
+def everything() -> ModuleAnalyzer:
+    """What autodoc reads of ``micropie``, from where public names say that they are: all of its modules."""
+    whole = ModuleAnalyzer.for_module("micropie")
+    whole.analyze()
+    for module in pkgutil.walk_packages(micropie.__path__, "micropie."):
+        if not module.name.startswith(
+            ("micropie.cli", "micropie.testing", "micropie.pytest_plugin", "micropie.__main__")
+        ):
+            part = ModuleAnalyzer.for_module(module.name)
+            part.analyze()
+            whole.attr_docs.update(part.attr_docs)
+            whole.overloads.update(part.overloads)
+            whole.finals += part.finals
+            last = max(whole.tagorder.values(), default=0)
+            whole.tagorder.update({name: last + place for name, place in part.tagorder.items()})
+            names = vars(import_module(module.name))
+            for (owner, name), annotation in part.annotations.items():
+                with suppress(NameError):  # of what is imported for type checkers alone
+                    if owner:
+                        whole.annotations[owner, name] = eval(annotation, names)
+    return whole
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect what follows to autodoc; priorities stand around that of sphinx-autodoc-typehints, which is 500."""
     app.setup_extension("sphinx.ext.autodoc")
+    everything()
     app.add_autodoc_attrgetter(type, class_attribute)
     app.add_autodoc_attrgetter(ModuleType, module_attribute)
     app.connect("autodoc-process-signature", hide_constructor, priority=400)

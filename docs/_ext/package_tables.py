@@ -1,7 +1,7 @@
 """Tables that are made from the package itself, so that they cannot disagree with it.
 
 ``settings-table`` shows each setting of an app with its default and unit, ``exception-tree`` the exceptions with what
-each means, and ``module-floors`` the modules, floor by floor, each with the first line of its docstring.
+each means, and ``module-floors`` the rooms and modules, floor by floor, each with the first line of its docstring.
 """
 
 from __future__ import annotations
@@ -127,21 +127,29 @@ def tree(root: type[BaseException], wanted: set[type[BaseException]], depth: int
 
 
 class ModuleFloors(FromCode):
-    """Each line of its content is a floor, the highest first: its name, a colon, and its modules."""
+    """Each line of its content is a floor, the highest first: its name, a colon, and its rooms and modules."""
 
     has_content = True
 
     def text(self) -> str:
         parted = (line.partition(":") for line in self.content if line.strip())
-        rows = ([name.strip(), "\n".join(map(purpose, modules.split()))] for name, _, modules in parted)
+        rows = (
+            [name.strip(), "\n".join(purpose(file) for part in parts.split() for file in files_of(part))]
+            for name, _, parts in parted
+        )
         return list_table("24 76", ["Floor", "Its modules"], rows)
 
 
-def purpose(module: str) -> str:
+def files_of(part: str) -> list[Path]:
+    """The modules of a room, the folder itself first; or the one module with that name."""
+    folder = PACKAGE / part
+    return sorted(folder.glob("*.py")) if folder.is_dir() else [PACKAGE / f"{part}.py"]
+
+
+def purpose(file: Path) -> str:
     """A module and what it is for, as one line of a block of lines."""
-    folder = PACKAGE / module
-    file = folder / "__init__.py" if folder.is_dir() else PACKAGE / f"{module}.py"
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    module = file.relative_to(PACKAGE).as_posix().removesuffix(".py").removesuffix("__init__") or "__init__"
     first = re.sub(r"\s+", " ", docstring.partition("\n\n")[0]).rstrip(".:")
     return f"| ``{module}``: {first}"
 

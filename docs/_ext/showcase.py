@@ -19,7 +19,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from micropie.examples import files
+from micropie.cli.examples import files
 
 CARD = """\
 .. grid-item-card:: {title}

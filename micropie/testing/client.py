@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, cast
 
-from micropie.codec import dump_json, load_json
 from micropie.exceptions import ConnectionClosed
+from micropie.strict_json import dump_json, load_json
 from micropie.types import ASGIApp, Message
 
 from .inprocess import Lifespan, NotSent, Run, make_scope

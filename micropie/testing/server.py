@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from micropie.loading import Target, executed, find_app
+from micropie.cli.loading import Target, executed, find_app
 from micropie.types import ASGIApp
 
 try:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from unittest.mock import patch
 
 import micropie
-import micropie.wire
+import micropie.websocket.wire
 from benchmarks.apps import micropie as apps
 from benchmarks.processes.driver import RUNNERS, log_in
 from benchmarks.scenarios import SCENARIOS, Scenario
@@ -62,7 +62,7 @@ def _total(scenario: Scenario, operations: int) -> Calls:
             sys.setprofile(None)
 
     # One send in 128 also gives the others a turn, which no operation is to answer for.
-    with patch.object(micropie.wire, "_TURNS", repeat(False)):
+    with patch.object(micropie.websocket.wire, "_TURNS", repeat(False)):
         asyncio.run(operate())
     return total
 

@@ -306,7 +306,7 @@ async def test_json_with_and_without_orjson(monkeypatch: pytest.MonkeyPatch) -> 
             assert answer.status_code == 400
             answer = await client.post("/received", content=b"%d" % 10**39, headers=JSON)
             assert answer.text == str(10**39)
-        monkeypatch.setattr("micropie.codec.orjson", None)
+        monkeypatch.setattr("micropie.strict_json.orjson", None)
 
 
 @difference("Deeply nested JSON")

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import pytest
 
 from docs._ext.showcase import write_zip
-from micropie.examples import files
+from micropie.cli.examples import files
 from tools.blocks import DOCS, blocks, pytest_runs, runs
 from tools.examples import EXAMPLES, SHARED, examples, stale
 

@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from micropie import App
 from micropie.exceptions import HTTPError
-from micropie.origins import check_origin
+from micropie.request.origins import check_origin
 from micropie.settings import CHECKS
 from tests.driver import make_scope
 from tests.serving import serve

@@ -55,275 +55,305 @@ LOCKED, UNLOCKED = "async with self._lock(session_id):", "if True:"
 GONE = "if not data:\n                return False"
 
 BACKENDS = {
-    "an update takes no lock": Mutant("sessions:SessionBackend.update", LOCKED, UNLOCKED),
-    "a rename takes no lock": Mutant("sessions:SessionBackend.rename", LOCKED, UNLOCKED),
-    "a logout takes no lock": Mutant("sessions:SessionBackend.delete", LOCKED, UNLOCKED),
+    "an update takes no lock": Mutant("sessions/backends:SessionBackend.update", LOCKED, UNLOCKED),
+    "a rename takes no lock": Mutant("sessions/backends:SessionBackend.rename", LOCKED, UNLOCKED),
+    "a logout takes no lock": Mutant("sessions/backends:SessionBackend.delete", LOCKED, UNLOCKED),
     "each call has a lock of its own": Mutant(
-        "sessions:SessionBackend._lock", "lock = locks.get(session_id)", "lock = None"
+        "sessions/backends:SessionBackend._lock", "lock = locks.get(session_id)", "lock = None"
     ),
     "all sessions share one lock that is kept": Mutant(
-        "sessions:SessionBackend._lock", "WeakValueDictionary()", "{}"
+        "sessions/backends:SessionBackend._lock", "WeakValueDictionary()", "{}"
     ),
-    "an update revives": Mutant("sessions:SessionBackend.update", GONE, "pass"),
+    "an update revives": Mutant("sessions/backends:SessionBackend.update", GONE, "pass"),
     "an update takes a session that is gone to be there": Mutant(
-        "sessions:SessionBackend.update", "return False", "return True"
+        "sessions/backends:SessionBackend.update", "return False", "return True"
     ),
     "an update says that the session is gone": Mutant(
-        "sessions:SessionBackend.update", "return True", "return False"
+        "sessions/backends:SessionBackend.update", "return True", "return False"
     ),
-    "an update removes nothing": Mutant("sessions:SessionBackend.update", "if key not in removed", "if True"),
-    "an update keeps nothing": Mutant("sessions:SessionBackend.update", "{**kept, **changed}", "{**changed}"),
+    "an update removes nothing": Mutant(
+        "sessions/backends:SessionBackend.update", "if key not in removed", "if True"
+    ),
+    "an update keeps nothing": Mutant(
+        "sessions/backends:SessionBackend.update", "{**kept, **changed}", "{**changed}"
+    ),
     "what is stored wins over what is written": Mutant(
-        "sessions:SessionBackend.update", "{**kept, **changed}", "{**changed, **kept}"
+        "sessions/backends:SessionBackend.update", "{**kept, **changed}", "{**changed, **kept}"
     ),
-    "an update does not renew": Mutant("sessions:SessionBackend.update", ", timeout)\n", ", 1)\n"),
-    "a rename revives": Mutant("sessions:SessionBackend.rename", GONE, "pass"),
+    "an update does not renew": Mutant("sessions/backends:SessionBackend.update", ", timeout)\n", ", 1)\n"),
+    "a rename revives": Mutant("sessions/backends:SessionBackend.rename", GONE, "pass"),
     "a rename leaves the old session": Mutant(
-        "sessions:SessionBackend.rename", "await self.save(session_id, {}, 0)", "pass"
+        "sessions/backends:SessionBackend.rename", "await self.save(session_id, {}, 0)", "pass"
     ),
     "a rename of what is gone claims to be one": Mutant(
-        "sessions:SessionBackend.rename", "return False", "return True"
+        "sessions/backends:SessionBackend.rename", "return False", "return True"
     ),
     "what is loaded is the backend's own": Mutant(
-        "sessions:InMemorySessionBackend.load", "copy_data(data)", "data"
+        "sessions/backends:InMemorySessionBackend.load", "copy_data(data)", "data"
     ),
     "what is saved stays the caller's": Mutant(
-        "sessions:InMemorySessionBackend.save", "copy_data(data)", "data"
+        "sessions/backends:InMemorySessionBackend.save", "copy_data(data)", "data"
     ),
     "nothing expires": Mutant(
-        "sessions:InMemorySessionBackend.load", "if time.monotonic() < deadline else {}", ""
+        "sessions/backends:InMemorySessionBackend.load", "if time.monotonic() < deadline else {}", ""
     ),
     "what has expired stays in memory": Mutant(
-        "sessions:InMemorySessionBackend._forget_expired", "del self._sessions[session_id]", "pass"
+        "sessions/backends:InMemorySessionBackend._forget_expired", "del self._sessions[session_id]", "pass"
     ),
     "what was renewed expires": Mutant(
-        "sessions:InMemorySessionBackend._forget_expired",
+        "sessions/backends:InMemorySessionBackend._forget_expired",
         " and self._sessions[session_id][0] == deadline",
         "",
     ),
     "old deadlines stay in memory": Mutant(
-        "sessions:InMemorySessionBackend._forget_expired", "2 * len(self._sessions) + 100", "10**9"
+        "sessions/backends:InMemorySessionBackend._forget_expired", "2 * len(self._sessions) + 100", "10**9"
     ),
 }
 
 VIEWS = {
-    "an id can be guessed": Mutant("sessions:new_session_id", "secrets.token_urlsafe(32)", '"x" * 43'),
+    "an id can be guessed": Mutant(
+        "sessions/backends:new_session_id", "secrets.token_urlsafe(32)", '"x" * 43'
+    ),
     "an id comes from a generator with a state": Mutant(
-        "sessions:new_session_id",
+        "sessions/backends:new_session_id",
         "secrets.token_urlsafe(32)",
         '__import__("base64").urlsafe_b64encode(__import__("random").randbytes(32)).decode()[:43]',
     ),
-    "an id is short": Mutant("sessions:new_session_id", "32", "12"),
+    "an id is short": Mutant("sessions/backends:new_session_id", "32", "12"),
     "any text is an id": Mutant(
-        "sessions:valid_session_id", "value if re.fullmatch", "value if True or re.fullmatch"
+        "sessions/backends:valid_session_id", "value if re.fullmatch", "value if True or re.fullmatch"
     ),
-    "copies are shallow": Mutant("copies:copy_data", "copy.deepcopy(value)", "value"),
+    "copies are shallow": Mutant("sessions/changes:copy_data", "copy.deepcopy(value)", "value"),
     "1 is True": Mutant(
-        "copies:same",
+        "sessions/changes:same",
         "if kind is not type(other):",
         "if one == other:\n        return True\n    if kind is not type(other):",
     ),
     "NaN is another one each time": Mutant(
-        "copies:same", "repr(one) == repr(other) if kind is float else ", ""
+        "sessions/changes:same", "repr(one) == repr(other) if kind is float else ", ""
     ),
     "objects equal themselves alone": Mutant(
-        "copies:same", "_same_objects(one, other, met)", "bool(one == other)"
+        "sessions/changes:same", "_same_objects(one, other, met)", "bool(one == other)"
     ),
-    "all objects of a class are the same": Mutant("copies:same", "_same_objects(one, other, met)", "True"),
-    "sets are compared by their size": Mutant("copies:_same_sets", "if found is None:", "if False:"),
+    "all objects of a class are the same": Mutant(
+        "sessions/changes:same", "_same_objects(one, other, met)", "True"
+    ),
+    "sets are compared by their size": Mutant(
+        "sessions/changes:_same_sets", "if found is None:", "if False:"
+    ),
     "keys equal themselves alone": Mutant(
-        "copies:_same_dicts", "same([*one.items()], [*other.items()], met)", "False"
+        "sessions/changes:_same_dicts", "same([*one.items()], [*other.items()], met)", "False"
     ),
     "a value that contains itself is compared for ever": Mutant(
-        "copies:same", "if (id(one), id(other)) in met:", "if False:"
+        "sessions/changes:same", "if (id(one), id(other)) in met:", "if False:"
     ),
     "the state of an object does not count": Mutant(
-        "copies:_parts", "[function, arguments, state, ", "[function, arguments, "
+        "sessions/changes:_parts", "[function, arguments, state, ", "[function, arguments, "
     ),
-    "an unknown id is adopted": Mutant("sessions:SessionView._ask", "if data:", "if True:"),
-    "one cookie is looked up": Mutant("sessions:SessionView._sent_ids", "[:_TRIES]", "[:1]"),
-    "every cookie is looked up": Mutant("sessions:SessionView._sent_ids", "[:_TRIES]", ""),
-    "the last cookie counts": Mutant("sessions:SessionView._ask", "\n                return\n", "\n"),
+    "an unknown id is adopted": Mutant("sessions/view:SessionView._ask", "if data:", "if True:"),
+    "one cookie is looked up": Mutant("sessions/view:SessionView._sent_ids", "[:_TRIES]", "[:1]"),
+    "every cookie is looked up": Mutant("sessions/view:SessionView._sent_ids", "[:_TRIES]", ""),
+    "the last cookie counts": Mutant("sessions/view:SessionView._ask", "\n                return\n", "\n"),
     "an id is not checked": Mutant(
-        "sessions:SessionView._sent_ids", "core.checked_session_id(value)", "value"
+        "sessions/view:SessionView._sent_ids", "core.checked_session_id(value)", "value"
     ),
     "loading may take for ever": Mutant(
-        "sessions:SessionView._bounded",
+        "sessions/view:SessionView._bounded",
         "asyncio.timeout(self.app.session_store_timeout)",
         "asyncio.timeout(None)",
     ),
     "a store that fails is everybody's error": Mutant(
-        "sessions:SessionView.load", "self._fail(error)", "raise"
+        "sessions/view:SessionView.load", "self._fail(error)", "raise"
     ),
     "a store that fails has an empty session": Mutant(
-        "sessions:SessionView.look", "if self._failed:", "if False:"
+        "sessions/view:SessionView.look", "if self._failed:", "if False:"
     ),
-    "a store that fails is asked again": Mutant("sessions:SessionView._ask", "self._asked = True", "pass"),
+    "a store that fails is asked again": Mutant(
+        "sessions/view:SessionView._ask", "self._asked = True", "pass"
+    ),
     "a store that cancels ends the request": Mutant(
-        "sessions:SessionView._load_at_once", "(Exception, asyncio.CancelledError)", "Exception"
+        "sessions/view:SessionView._load_at_once", "(Exception, asyncio.CancelledError)", "Exception"
     ),
     "a thread asks the store itself": Mutant(
-        "sessions:SessionView._load_at_once", "if self.loop is None or in_loop():", "if True:"
+        "sessions/view:SessionView._load_at_once", "if self.loop is None or in_loop():", "if True:"
     ),
-    "None is no session": Mutant("sessions:checked_data", "if data is None:", "if False:"),
+    "None is no session": Mutant("sessions/backends:checked_data", "if data is None:", "if False:"),
     "anything is a session": Mutant(
-        "sessions:checked_data", "if not isinstance(data, Mapping):", "if False:"
+        "sessions/backends:checked_data", "if not isinstance(data, Mapping):", "if False:"
     ),
     "every store may wait": Mutant(
-        "sessions:load_waits", "return _class_waits(", "return True or _class_waits("
+        "sessions/backends:load_waits", "return _class_waits(", "return True or _class_waits("
     ),
     "no store may wait": Mutant(
-        "sessions:load_waits", "return _class_waits(", "return False and _class_waits("
+        "sessions/backends:load_waits", "return _class_waits(", "return False and _class_waits("
     ),
-    "what awaits its parent waits": Mutant("sessions:_awaited", "return _PARENT if", "return _ANYTHING if"),
-    "what awaits anything awaits its parent": Mutant("sessions:_awaited", " == waits", " <= waits"),
+    "what awaits its parent waits": Mutant(
+        "sessions/backends:_awaited", "return _PARENT if", "return _ANYTHING if"
+    ),
+    "what awaits anything awaits its parent": Mutant("sessions/backends:_awaited", " == waits", " <= waits"),
     "what a class says counts below it": Mutant(
-        "sessions:_class_waits", "if declared is not None:", "if declared:"
+        "sessions/backends:_class_waits", "if declared is not None:", "if declared:"
     ),
     "a chosen session forgets what was written before": Mutant(
-        "sessions:SessionView.adopt", "data.update(written)", "pass"
+        "sessions/view:SessionView.adopt", "data.update(written)", "pass"
     ),
     "a chosen session begins empty": Mutant(
-        "sessions:SessionView.adopt", "data.update(copy_data(stored))", "pass"
+        "sessions/view:SessionView.adopt", "data.update(copy_data(stored))", "pass"
     ),
     "a chosen session inherits all of the one before": Mutant(
-        "sessions:SessionView.adopt", "data.clear()", "pass"
+        "sessions/view:SessionView.adopt", "data.clear()", "pass"
     ),
     "a chosen session is the backend's own": Mutant(
-        "sessions:SessionView.adopt", "copy_data(stored)", "stored"
+        "sessions/view:SessionView.adopt", "copy_data(stored)", "stored"
     ),
-    "a shared session is saved by both": Mutant("sessions:SessionView.share", "self.shared = True", "pass"),
+    "a shared session is saved by both": Mutant(
+        "sessions/view:SessionView.share", "self.shared = True", "pass"
+    ),
     "what was stored is not kept to compare with": Mutant(
-        "sessions:SessionView.look", "dict(self.data)", "self.data"
+        "sessions/view:SessionView.look", "dict(self.data)", "self.data"
     ),
     "what is handed out is compared with itself": Mutant(
-        "sessions:SessionView.look", "copy_data(self.data)", "dict(self.data)"
+        "sessions/view:SessionView.look", "copy_data(self.data)", "dict(self.data)"
     ),
     "setting a session changes only what it names": Mutant(
-        "sessions:SessionView.replace", "self.data = data", "current.update(data)"
+        "sessions/view:SessionView.replace", "self.data = data", "current.update(data)"
     ),
     "an error keeps what was changed": Mutant(
-        "sessions:SessionView.discard", "self.data = self._before", "pass"
+        "sessions/view:SessionView.discard", "self.data = self._before", "pass"
     ),
     "an error keeps the wish for a fresh id": Mutant(
-        "sessions:SessionView.discard", "self.regenerate = False", "pass"
+        "sessions/view:SessionView.discard", "self.regenerate = False", "pass"
     ),
     "a session begins where nobody can be told": Mutant(
-        "sessions:SessionView.save", "begins and (self.data or self._known)", "self.data or self._known"
+        "sessions/view:SessionView.save", "begins and (self.data or self._known)", "self.data or self._known"
     ),
-    "a session begins after the answer": Mutant("sessions:SessionView._begin", "if self.sealed or (", "if ("),
-    "a shared session is stored twice": Mutant("sessions:SessionView.save", "or self.shared ", ""),
-    "who does not look saves": Mutant("sessions:SessionView.save", "not self.looked or ", ""),
+    "a session begins after the answer": Mutant(
+        "sessions/view:SessionView._begin", "if self.sealed or (", "if ("
+    ),
+    "a shared session is stored twice": Mutant("sessions/view:SessionView.save", "or self.shared ", ""),
+    "who does not look saves": Mutant("sessions/view:SessionView.save", "not self.looked or ", ""),
     "a late visitor begins a session": Mutant(
-        "sessions:SessionView._begin", " and self._came_late()", " and False"
+        "sessions/view:SessionView._begin", " and self._came_late()", " and False"
     ),
-    "a late visitor cannot log in": Mutant("sessions:SessionView._begin", "not self.regenerate and ", ""),
+    "a late visitor cannot log in": Mutant(
+        "sessions/view:SessionView._begin", "not self.regenerate and ", ""
+    ),
     "a login without a session before moves none": Mutant(
-        "sessions:SessionView._begin", "self._move_away(*self._sent_ids())", "pass"
+        "sessions/view:SessionView._begin", "self._move_away(*self._sent_ids())", "pass"
     ),
     "a login is not remembered": Mutant(
-        "sessions:SessionView._change", "self._move_away(session_id)", "pass"
+        "sessions/view:SessionView._change", "self._move_away(session_id)", "pass"
     ),
     "who empties the old session takes the login's cookie": Mutant(
-        "sessions:SessionView._end", "self._known = None", "pass"
+        "sessions/view:SessionView._end", "self._known = None", "pass"
     ),
     "each look renews": Mutant(
-        "sessions:SessionView._renew", "if recent.has(session_id, self._timeout / 10):", "if False:"
+        "sessions/view:SessionView._renew", "if recent.has(session_id, self._timeout / 10):", "if False:"
     ),
     "nothing is ever renewed": Mutant(
-        "sessions:SessionView._renew", "if recent.has(session_id, self._timeout / 10):", "if True:"
+        "sessions/view:SessionView._renew", "if recent.has(session_id, self._timeout / 10):", "if True:"
     ),
     "a renewal that fails is an error": Mutant(
-        "sessions:SessionView._renew", "            return False", "            raise"
+        "sessions/view:SessionView._renew", "            return False", "            raise"
     ),
     "each answer carries the cookie": Mutant(
-        "sessions:SessionView._to_be_told", "told.has(self.id, self._timeout / 10)", "False"
+        "sessions/view:SessionView._to_be_told", "told.has(self.id, self._timeout / 10)", "False"
     ),
     "no answer carries the cookie again": Mutant(
-        "sessions:SessionView._to_be_told", "told.has(self.id, self._timeout / 10)", "True"
+        "sessions/view:SessionView._to_be_told", "told.has(self.id, self._timeout / 10)", "True"
     ),
     "an id that was saved early is not told": Mutant(
-        "sessions:SessionView._to_be_told", "self.id == self._known and (", "("
+        "sessions/view:SessionView._to_be_told", "self.id == self._known and (", "("
     ),
     "what is remembered of renewals grows": Mutant(
-        "sessions:Recent.note", " or len(self._young) >= self.MOST", ""
+        "sessions/view:Recent.note", " or len(self._young) >= self.MOST", ""
     ),
     "renewals are remembered for ever": Mutant(
-        "sessions:Recent.has", " and time.monotonic() - when < seconds", ""
+        "sessions/view:Recent.has", " and time.monotonic() - when < seconds", ""
     ),
     "what is written during a save is lost": Mutant(
-        "sessions:SessionView.save", "copy_data(self.data)", "self.data"
+        "sessions/view:SessionView.save", "copy_data(self.data)", "self.data"
     ),
-    "what was saved is written again": Mutant("sessions:SessionView.save", "self._before = data", "pass"),
+    "what was saved is written again": Mutant(
+        "sessions/view:SessionView.save", "self._before = data", "pass"
+    ),
     "the backend keeps what the view compares with": Mutant(
-        "sessions:SessionView._begin", "dict(data)", "data"
+        "sessions/view:SessionView._begin", "dict(data)", "data"
     ),
     "a logout deletes nothing": Mutant(
-        "sessions:SessionView._end", "await self._backend.delete(session_id)", "pass"
+        "sessions/view:SessionView._end", "await self._backend.delete(session_id)", "pass"
     ),
-    "a logout leaves the cookie": Mutant("sessions:SessionView._to_be_told", 'return ""', "return None"),
+    "a logout leaves the cookie": Mutant("sessions/view:SessionView._to_be_told", 'return ""', "return None"),
     "a logout keeps the id": Mutant(
-        "sessions:SessionView._end", "self.id, self._stored = None, False", "self._stored = False"
+        "sessions/view:SessionView._end", "self.id, self._stored = None, False", "self._stored = False"
     ),
-    "a login keeps its id": Mutant("sessions:SessionView._change", "if self.regenerate:", "if False:"),
+    "a login keeps its id": Mutant("sessions/view:SessionView._change", "if self.regenerate:", "if False:"),
     "each save after a login has another id": Mutant(
-        "sessions:SessionView._change", "self.id, self.regenerate = new_id, False", "self.id = new_id"
+        "sessions/view:SessionView._change", "self.id, self.regenerate = new_id, False", "self.id = new_id"
     ),
     "a fresh id is told for what is gone": Mutant(
-        "sessions:SessionView._change", "if not await self._backend.rename(", "if await self._backend.rename("
+        "sessions/view:SessionView._change",
+        "if not await self._backend.rename(",
+        "if await self._backend.rename(",
     ),
-    "a session that is gone is told again": Mutant("sessions:SessionView._update", "is False", "is ..."),
+    "a session that is gone is told again": Mutant("sessions/view:SessionView._update", "is False", "is ..."),
     "all keys are written": Mutant(
-        "sessions:SessionView._written", "if not same(before.get(key, _ABSENT), value)", ""
+        "sessions/view:SessionView._written", "if not same(before.get(key, _ABSENT), value)", ""
     ),
     "what was not looked at is written": Mutant(
-        "sessions:SessionView._written", "return {}", "return dict(data)"
+        "sessions/view:SessionView._written", "return {}", "return dict(data)"
     ),
-    "no key is removed": Mutant("sessions:SessionView._save", "before.keys() - data.keys()", "set()"),
+    "no key is removed": Mutant("sessions/view:SessionView._save", "before.keys() - data.keys()", "set()"),
 }
 
 VISITS = {
     "a chosen app has a session of its own": Mutant(
-        "visits:prepare_session", "elif isinstance(around, OuterSession):", "elif False:"
+        "sessions/visit:prepare_session", "elif isinstance(around, OuterSession):", "elif False:"
     ),
     "the session of another framework is not used": Mutant(
-        "visits:prepare_session", "elif around is not None:", "elif False:"
+        "sessions/visit:prepare_session", "elif around is not None:", "elif False:"
     ),
     "a mount without a session has one": Mutant(
-        "visits:prepare_session", "if mount is not None and not mount.session:", "if False:"
+        "sessions/visit:prepare_session", "if mount is not None and not mount.session:", "if False:"
     ),
     "a session is loaded before anybody looks": Mutant(
-        "visits:prepare_session", "if load_waits(app.session_backend):", "if True:"
+        "sessions/visit:prepare_session", "if load_waits(app.session_backend):", "if True:"
     ),
     "caches do not know of the session": Mutant(
-        "visits:vary", "request._view is None or not request._view.looked", "True"
+        "sessions/visit:vary", "request._view is None or not request._view.looked", "True"
     ),
     "caches know of a session that nobody looked at": Mutant(
-        "visits:vary", "request._view is None or not request._view.looked", "request._view is None"
+        "sessions/visit:vary", "request._view is None or not request._view.looked", "request._view is None"
     ),
-    "what varies is said twice": Mutant("visits:_listed", "if any(", "if False and any("),
+    "what varies is said twice": Mutant("sessions/visit:_listed", "if any(", "if False and any("),
     "a cache gets the session's cookie": Mutant(
-        "visits:save_before_answer", "fields = _private(fields)", "pass"
+        "sessions/visit:save_before_answer", "fields = _private(fields)", "pass"
     ),
-    "public stays beside private": Mutant("visits:_private", "if not _is_public(rule)", ""),
+    "public stays beside private": Mutant("sessions/visit:_private", "if not _is_public(rule)", ""),
     "a chosen app saves its chooser's session": Mutant(
-        "visits:save_before_answer", "view is None or view.scope is request.scope", "True"
+        "sessions/visit:save_before_answer", "view is None or view.scope is request.scope", "True"
     ),
     "a chosen id is not checked": Mutant(
-        "visits:save_before_accept", "request._app._micropie.checked_session_id(chosen_id)", "chosen_id"
+        "sessions/visit:save_before_accept",
+        "request._app._micropie.checked_session_id(chosen_id)",
+        "chosen_id",
     ),
-    "a chosen session is not stored": Mutant("visits:save_before_accept", "await session.save()", "pass"),
+    "a chosen session is not stored": Mutant(
+        "sessions/visit:save_before_accept", "await session.save()", "pass"
+    ),
     "the cookies of the handler are forgotten": Mutant(
-        "visits:_set_cookies", "[*request._new_cookies, _cookie(view, told)]", "[_cookie(view, told)]"
+        "sessions/visit:_set_cookies", "[*request._new_cookies, _cookie(view, told)]", "[_cookie(view, told)]"
     ),
     "the session's cookie stays among the handler's": Mutant(
-        "visits:_set_cookies", "[*request._new_cookies, _cookie(view, told)]", "[_cookie(view, told)] * 2"
+        "sessions/visit:_set_cookies",
+        "[*request._new_cookies, _cookie(view, told)]",
+        "[_cookie(view, told)] * 2",
     ),
-    "a cookie that ends stays in the browser": Mutant("visits:_cookie", " if session_id else 0", ""),
+    "a cookie that ends stays in the browser": Mutant("sessions/visit:_cookie", " if session_id else 0", ""),
     "the cookie is for the whole host": Mutant(
-        "visits:_cookie", 'else quote(session.scope.get("root_path") or "/")', 'else "/"'
+        "sessions/visit:_cookie", 'else quote(session.scope.get("root_path") or "/")', 'else "/"'
     ),
-    "the cookie goes over plain HTTP": Mutant("visits:_is_secure", "not local if", "False if"),
+    "the cookie goes over plain HTTP": Mutant("sessions/visit:_is_secure", "not local if", "False if"),
 }
 
 #: All of them, by what is wrong.

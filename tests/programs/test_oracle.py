@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from micropie import App, Request, current_request, visits
-from micropie.sessions import SessionView
-from micropie.streams import Stream
+from micropie import App, Request, current_request
+from micropie.connection.streams import Stream
+from micropie.sessions import visit
+from micropie.sessions.view import SessionView
 
 from . import http_programs, ws_programs
 from .http_programs import Exchange
@@ -212,7 +213,7 @@ def saves_unlooked(patch: pytest.MonkeyPatch) -> None:
 
 
 def loads_unlooked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(visits, "load_waits", lambda backend: True)
+    patch.setattr(visit, "load_waits", lambda backend: True)
 
 
 def tells_errors(patch: pytest.MonkeyPatch) -> None:

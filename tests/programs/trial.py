@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from unittest.mock import patch
 
 from micropie import App, ConnectionClosed, HTTPError, InMemorySessionBackend, MultipartFileError
-from micropie.sessions import Recently, SessionView
+from micropie.sessions.view import Recently, SessionView
 from tests.driver import HttpJudge, Illegal, WebSocketJudge
 
 from .source import Source

@@ -2,8 +2,8 @@
 
 from app import Target
 
-from micropie import bodies
+from micropie.request import body
 
-bodies._PATIENCE = 1
+body._PATIENCE = 1
 
 app = Target()

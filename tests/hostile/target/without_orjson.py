@@ -2,8 +2,8 @@
 
 from app import Target
 
-from micropie import codec
+from micropie import strict_json
 
-codec.orjson = None  # type: ignore[assignment]  # a module, or nothing
+strict_json.orjson = None  # type: ignore[assignment]  # a module, or nothing
 
 app = Target()

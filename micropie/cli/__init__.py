@@ -1,0 +1,1 @@
+"""The command ``micropie``: examples, an app that is served, its routes."""

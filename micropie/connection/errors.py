@@ -1,0 +1,48 @@
+"""What becomes of an error: the page that the client gets, and what the log says."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING
+
+from micropie.exceptions import HTTPError, MultipartFileError, the_one
+from micropie.headers import field_list
+from micropie.request.request import Request
+from micropie.response.responses import TEXT, Answer, answer, encode_answer, error_answer
+
+if TYPE_CHECKING:
+    from micropie.app import App
+
+logger: logging.Logger = logging.getLogger("micropie")
+
+
+async def answer_to(request: Request, error: BaseException) -> Answer:
+    """The page for an error.  What a handler changed in the session before an unexpected one is dropped."""
+    error = the_one(error)
+    if isinstance(error, MultipartFileError) and isinstance(error.cause, HTTPError):
+        error = error.cause
+    if isinstance(error, HTTPError):
+        return await error_page(request._app, error)
+    if request._view is not None:
+        request._view.discard()
+    logger.error("error while answering %s", request._shown_path, exc_info=error)
+    if request._app.debug:
+        return Answer(500, "".join(traceback.format_exception(error)), default_type=TEXT)
+    return await error_page(request._app, HTTPError(500))
+
+
+async def error_page(app: App, error: HTTPError) -> Answer:
+    """The app's page for an error status; the plain one if making it fails."""
+    try:
+        made = await app._error_page(error.status, error.detail)
+        if made is None:
+            page = error_answer(HTTPError(error.status, error.detail))
+        else:
+            page = answer(made if isinstance(made, tuple) else (error.status, made))
+        page = page._replace(headers=field_list(page.headers) + error.headers)
+        encode_answer(page)
+    except Exception:
+        logger.exception("error in _error_page() for %s", error)
+        page = error_answer(HTTPError(error.status))
+    return page

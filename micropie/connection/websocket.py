@@ -1,0 +1,383 @@
+"""One WebSocket connection, from its handshake to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from inspect import isawaitable
+from types import CoroutineType
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from micropie.concurrency import is_ordinary, uninterrupted
+from micropie.exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
+from micropie.headers import clean_headers, find_header
+from micropie.middleware import short_circuit
+from micropie.request.origins import check_host, check_origin
+from micropie.request.request import enter_request, leave_request
+from micropie.response.responses import header_list
+from micropie.routing.mounts import find_mount, one_spelling
+from micropie.routing.routes import Handler
+from micropie.sessions.visit import prepare_session
+from micropie.types import ASGIApp, Message, Receive, Scope, Send
+from micropie.websocket.rfc6455 import reason_of
+from micropie.websocket.stalled import logs_cancellations
+from micropie.websocket.websocket import WebSocket
+from micropie.websocket.wire import CLOSED, CONNECTING
+
+from .errors import error_page
+
+if TYPE_CHECKING:
+    from micropie.app import App
+    from micropie.core import Core
+
+logger: logging.Logger = logging.getLogger("micropie")
+
+#: Header fields that say whose page asks, and whether there is more to do than to call the handler.
+_TELLING = frozenset((b"host", b"origin", b"cookie"))
+
+
+async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Handle one connection.  Only a cancellation leaves this function, once the client has been told.
+
+    Its way: origin, session loaded, hooks, handler, hooks, session saved, closed.
+    """
+    ws = WebSocket(app, scope, receive, send)
+    connecting = receive()
+    if (await connecting)["type"] != "websocket.connect":
+        return  # the client left before anything could begin
+    if type(connecting) is not CoroutineType:
+        ws._register_readers()
+    del connecting  # else it would be kept as long as the socket is open
+    core = app._micropie
+    token = enter_request(ws)
+    try:
+        routes = core.websocket_routes
+        more = _asks_for_more(app, core, scope)
+        handler = await _prepare(ws) if more else routes.by_path.get(scope["path"]) or routes.by_segments(ws)
+        if handler is not None:
+            simple = handler.simple and not ws._segments
+            result = handler.call(ws) if simple else handler.plan.apply(handler.call, ws, [ws])
+            if handler.direct or isawaitable(result):  # a decorator may have decided without the handler
+                await result
+            if ws._state is CONNECTING:
+                logger.warning("%s returned without accept(), so the handshake is refused", handler.name)
+    except BaseException as error:
+        # Most handlers end with a ConnectionClosed, and leave nothing to do.
+        if not isinstance(error, ConnectionClosed) or ws._state is not CLOSED or ws._closing or ws._marked:
+            await _conclude(ws, error)
+    else:
+        if ws._state is not CLOSED or ws._closing or ws._marked:
+            await _conclude(ws, None)
+    finally:
+        if ws._state is not CLOSED:
+            ws._over(1006)  # for a task that still holds it
+        core.open_websockets.discard(ws)
+        leave_request(token)
+        if ws._ahead is not None:
+            await ws._release()
+
+
+async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
+    """Run the after hooks, save the session and close; the first error says how, and none is lost.
+
+    The hooks run here, in the task and the context of the hooks before the handler: what one of those has entered,
+    a context variable or a task group, its other half can leave.
+    """
+    errors = [] if error is None else [error]
+    if ws._entered:
+        errors += await _after_hooks(ws)
+    if ws._view is not None and ws._view.looked:
+        try:
+            await uninterrupted(_save_session(ws, errors))
+        except asyncio.CancelledError as late:
+            errors.append(late)
+    fatal = next((one for one in errors if not is_ordinary(one)), None)
+    if fatal is not None:
+        errors.remove(fatal)
+    _log(ws, errors if fatal is not None else errors[1:])
+    try:
+        try:
+            if fatal is None:
+                await _end(ws, errors[0] if errors else None)
+            elif isinstance(fatal, asyncio.CancelledError):
+                await _end_cancelled(ws)
+        finally:
+            await ws._linger()
+        if fatal is not None:
+            raise fatal
+    except asyncio.CancelledError:
+        if not logs_cancellations():
+            raise
+    finally:
+        del error, errors, fatal  # their tracebacks hold this frame
+
+
+def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
+    """Whether there is more to do before the handler is called than to see that a page of this very host asks."""
+    if (
+        not core.plain
+        or app.ws_middlewares
+        or ("root_path" in scope and scope["root_path"])  # noqa: RUF019  # PERF: get() is a call
+        or "session" in scope
+    ):
+        return True
+    host = origin = None
+    for name, value in scope["headers"]:
+        if name in _TELLING:
+            if name == b"host" and host is None:
+                host = value
+            elif name == b"origin" and origin is None:
+                origin = value
+            else:  # a cookie, or a field that comes twice
+                return True
+    return origin is not None and not (host and (origin == b"http://" + host or origin == b"https://" + host))
+
+
+async def _prepare(ws: WebSocket) -> Handler | None:
+    """Do all that comes before the handler: host, origin, session, hooks.
+
+    Returns:
+        The handler whose turn it is; None if a hook has refused, or a mounted app has had its turn.
+    """
+    core, scope = ws._app._micropie, ws.scope
+    if not core.begun:
+        core.begin()
+    if "root_path" in scope and scope["root_path"]:  # noqa: RUF019  # PERF: get() is a call
+        scope = ws.scope = one_spelling(scope)
+    if core.allowed_hosts:
+        check_host(scope, core.allowed_hosts)
+    check_origin(scope, core.allowed_origins)
+    await prepare_session(ws, cookie=find_header(scope, b"cookie") is not None)
+    if await _refused_by_hook(ws):
+        return None
+    mounted = find_mount(core.mounts, ws)
+    if mounted is not None:
+        await _pass_on(ws, *mounted)
+        return None
+    return core.websocket_routes.find(ws, ws._ws_route_handler)
+
+
+# --- hooks and session -----------------------------------------------------------------------------------
+
+
+async def _refused_by_hook(ws: WebSocket) -> bool:
+    ws._entered = []
+    ws._marked = True
+    for middleware in ws._app.ws_middlewares:
+        hook = middleware.before_websocket
+        refusal = short_circuit(await hook(ws), hook)
+        if refusal is not None:
+            await ws.reject(
+                refusal.get("status_code", 403), refusal.get("body", ""), refusal.get("headers", ())
+            )
+            return True
+        ws._entered.append(middleware)
+        if ws._state is CLOSED:  # its request is the WebSocket, which it may have refused itself
+            return True
+    return False
+
+
+async def _after_hooks(ws: WebSocket) -> list[BaseException]:
+    """Run the after hooks, each one, and return their errors."""
+    errors: list[BaseException] = []
+    while ws._entered:
+        try:
+            await ws._entered.pop().after_websocket(ws)
+        except BaseException as error:
+            errors.append(error)
+    return errors
+
+
+def _log(ws: WebSocket, errors: list[BaseException]) -> None:
+    for error in errors:
+        logger.error("error after the handler for %s", ws._shown_path, exc_info=error)
+
+
+async def _save_session(ws: WebSocket, errors: list[BaseException]) -> None:
+    session = ws._view
+    if session is None or session.scope is not ws.scope:
+        return  # the app that chose this one saves it
+    if session.unstorable:
+        logger.warning(
+            "the session for %s is not stored: one can begin only before accept(), with its cookie",
+            ws._shown_path,
+        )
+    try:
+        await session.save()
+    except Exception as error:
+        errors.append(error)
+
+
+# --- a mounted app ---------------------------------------------------------------------------------------
+
+
+#: Where a mounted app has left the connection; empty before its answer to the handshake.
+_Stands: TypeAlias = Literal["", "open", "refusing", "over"]
+
+#: What it may send where, and where that leads.
+_STEPS: dict[tuple[str, str], _Stands] = {
+    ("", "websocket.accept"): "open",
+    ("", "websocket.close"): "over",
+    ("", "websocket.http.response.start"): "refusing",
+    ("refusing", "websocket.http.response.body"): "over",
+    ("open", "websocket.send"): "open",
+    ("open", "websocket.close"): "over",
+}
+
+
+_PLACES: dict[_Stands, str] = {
+    "": "as its answer to a handshake",
+    "refusing": "where the body of its refusal is due",
+    "open": "after it had accepted",
+}
+
+
+async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
+    ws._expect(CONNECTING)  # a hook may have accepted
+    passage = Passage(ws)
+    failed = False
+    try:
+        await child(scope, passage.receive, passage.send)
+    except OSError:
+        logger.debug("the client of the app mounted for %s has left", ws._shown_path, exc_info=True)
+        passage.stands = "over"
+    except asyncio.CancelledError:
+        if passage.stands:
+            await passage.complete(1001 if ws._app._micropie.watch.server_stops() else 1011)
+            ws._started = True
+        raise
+    except Exception:
+        if not passage.stands:
+            raise
+        failed = True
+        logger.exception("the app mounted for %s failed", ws._shown_path)
+    if passage.illegal is not None and not failed:  # the child has kept it to itself
+        if not passage.stands:
+            raise passage.illegal
+        failed = True
+        logger.error("the app mounted for %s failed", ws._shown_path, exc_info=passage.illegal)
+    await passage.complete(1011 if failed else 1000)
+    # A child that has not answered the handshake leaves that to _end().
+    ws._started = bool(passage.stands)
+
+
+class Passage:
+    """The way of a mounted app's messages: nothing illegal reaches the server, and what was not sent does not count.
+
+    Attributes:
+        stands: Where the child has left the connection.
+        illegal: What it has sent against the rules, or against the server's; None for nothing.
+    """
+
+    def __init__(self, ws: WebSocket) -> None:
+        self._ws = ws
+        self._first: list[Message] = [{"type": "websocket.connect"}]
+        self.stands: _Stands = ""
+        self.illegal: Exception | None = None
+
+    async def receive(self) -> Message:
+        """The child's ``receive``."""
+        message = self._first.pop() if self._first else await self._ws._receive()
+        if message["type"] == "websocket.disconnect":
+            self.stands = "over"
+        return message
+
+    async def send(self, message: Message) -> None:
+        """The child's ``send``."""
+        if message.get("headers"):
+            accepting = message["type"] == "websocket.accept"
+            message = {**message, "headers": clean_headers(message["headers"], accepting=accepting)}
+        before = self.stands
+        if before == "over":  # it comes too late, which is the server's to judge
+            await self._ws._send(message)
+            return
+        if not before:
+            self._ws._expect(CONNECTING)
+        reached = _STEPS.get((before, message["type"]))
+        if reached is None:
+            self.illegal = RuntimeError(f"a mounted app sent {message['type']!r} {_PLACES[before]}")
+            raise self.illegal
+        if message.get("more_body"):
+            reached = "refusing"
+        # Noted at once, since sends may overlap, and taken back if the message has no effect.
+        self.stands = reached
+        try:
+            await self._ws._send(message)
+        except (OSError, RuntimeError, asyncio.CancelledError) as error:
+            # The client has left, as servers say; or nobody knows whether it was sent.
+            if reached != before or not isinstance(error, asyncio.CancelledError):
+                self.stands = "over"
+            raise
+        except Exception as error:
+            self.illegal = error
+            if self.stands == reached:
+                self.stands = before
+            raise
+        finally:
+            if not before and self.stands:
+                self._ws._over(1006)  # for hooks, since it is the child's from now on
+
+    async def complete(self, code: int) -> None:
+        """End what the child has begun and left."""
+        if self.stands == "open":
+            await self._ws._finish({"type": "websocket.close", "code": code, "reason": ""})
+        if self.stands == "refusing":
+            await self._ws._finish({"type": "websocket.http.response.body", "body": b""})
+
+
+# --- the end ---------------------------------------------------------------------------------------------
+
+
+async def _end(ws: WebSocket, error: BaseException | None) -> None:
+    """Answer the handshake if nobody has, close the socket if nobody has, and log what went wrong."""
+    error = None if error is None else the_one(error)
+    if ws._started:
+        if error is not None:
+            logger.error("error around the app mounted for %s", ws._shown_path, exc_info=error)
+    elif error is None:
+        await _close(ws, 1000)
+    elif isinstance(error, HTTPError):
+        await _fail(ws, error, 1008, reason_of(error.detail) if ws.accepted else "")
+    elif isinstance(error, InvalidJSON) and ws.accepted:
+        await _close(ws, 1007)
+    elif isinstance(error, ConnectionClosed) and (ws.accepted or ws.closed):
+        if not ws.closed:
+            logger.warning(
+                "a ConnectionClosed that is not this socket's own left the handler for %s",
+                ws._shown_path,
+            )
+        await ws.close()
+    else:
+        logger.error("error in the handler for %s", ws._shown_path, exc_info=error)
+        await _fail(ws, HTTPError(500), 1011)
+
+
+async def _end_cancelled(ws: WebSocket) -> None:
+    """Close the socket of a handler that was cancelled, by the app or because the server stops, and say so."""
+    stops = ws._app._micropie.watch.server_stops()
+    say = logger.info if stops else logger.warning
+    if ws._started or ws._state is CLOSED:
+        say("the handler for %s was cancelled", ws._shown_path)
+    elif ws._state is CONNECTING:
+        say("the handler for %s was cancelled, so the handshake is refused", ws._shown_path)
+        await _fail(ws, HTTPError(503 if stops else 500), 1011)
+    else:
+        code = 1001 if stops else 1011
+        say("the handler for %s was cancelled, so the socket is closed with %d", ws._shown_path, code)
+        await ws._end(code)
+
+
+async def _close(ws: WebSocket, code: int, reason: str = "") -> None:
+    if ws.accepted or ws.closed:
+        await ws._end(code, reason)
+    else:
+        await ws.close()
+
+
+async def _fail(ws: WebSocket, error: HTTPError, code: int, reason: str = "") -> None:
+    if ws.accepted or ws.closed:
+        await _close(ws, code, reason)
+        return
+    page = await error_page(ws._app, error)
+    body = page.body if isinstance(page.body, (str, bytes)) else ""  # no handshake is refused with a stream
+    await ws.reject(page.status, body, header_list(page))

@@ -1,0 +1,1 @@
+"""What a client has sent: the request, its body, its uploads, its cookies, its origin."""

@@ -1,0 +1,1 @@
+"""What a handler answers with: values that become responses, and templates."""

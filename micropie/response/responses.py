@@ -1,0 +1,201 @@
+"""Answers: from what a handler returns to what the server sends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from micropie.exceptions import HTTPError, status_line
+from micropie.headers import encode_headers, field_list, sound_length
+from micropie.strict_json import dump_json
+from micropie.types import Headers, Message, RawHeaders, Send
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_JSON = (b"content-type", b"application/json")
+#: Answers that have no body and no fields that describe one (RFC 9110, sections 15.3.5 and 15.4.5).
+NO_BODY = frozenset((204, 304))
+
+
+class Answer(NamedTuple):
+    """What is to be sent.
+
+    Attributes:
+        status: The HTTP status code.
+        body: ``str``, ``bytes``, or a sync or async iterator of them, which is streamed.
+        headers: The handler's header fields, as it wrote them.
+        default_type: The content type, if the handler names none; None for a mounted app's answer, which is its own.
+    """
+
+    status: int
+    body: Any
+    headers: Headers | Mapping[str, str] = ()
+    default_type: tuple[bytes, bytes] | None = _HTML
+
+    def __repr__(self) -> str:
+        body = f"{len(self.body)} long" if isinstance(self.body, (str, bytes)) else "streamed"
+        return f"<Answer {self.status}, {body}>"
+
+
+def answer(result: Any) -> Answer:
+    """Read what a handler returned.
+
+    Raises:
+        TypeError: If it is nothing that can be sent.
+        ValueError: For a status that cannot be sent.
+    """
+    if result is None:
+        return Answer(204, b"")
+    if not isinstance(result, tuple):
+        return _answer(200, result, ())
+    if len(result) not in (2, 3):
+        raise TypeError(
+            f"a handler returns (status, body) or (status, body, headers), not {len(result)} values"
+        )
+    status, body, headers = (*result, ())[:3]
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(
+            f"a handler returns (status, body) or (status, body, headers); {status!r} is no status from 200 to 599"
+        )
+    return _answer(int(status), body, field_list(headers or ()))
+
+
+def _answer(status: int, body: Any, headers: Headers | Mapping[str, str]) -> Answer:
+    if isinstance(body, (str, bytes, AsyncIterable, Iterator)):
+        return Answer(status, body, headers)
+    if isinstance(body, (dict, list)):
+        return Answer(status, dump_json(body).decode(), headers, _JSON)  # hooks read text
+    if body is None:
+        return Answer(status, b"", headers)
+    if isinstance(body, (bytearray, memoryview)):
+        return Answer(status, bytes(body), headers)
+    if isinstance(body, (int, float)):
+        return Answer(status, str(body), headers)
+    raise TypeError(
+        f"a handler returned {type(body).__name__}; it can return str, bytes, dict, list, None, a generator, "
+        "or a tuple of status, one of these, and headers"
+    )
+
+
+def error_answer(error: HTTPError) -> Answer:
+    """The plain page for an error status."""
+    line = status_line(error.status)
+    return Answer(error.status, f"{line}: {error.detail}" if error.detail else line, error.headers, TEXT)
+
+
+def header_list(answer: Answer) -> list[tuple[str, str]]:
+    """The header fields of an answer as a new list, with a content type that is not HTML."""
+    headers = field_list(answer.headers)
+    default = default_field(answer)
+    return headers if default is None or answer.default_type is _HTML else [*headers, default]
+
+
+def default_field(answer: Answer) -> tuple[str, str] | None:
+    """The content type that an answer gets because it names none; None if it names one, or needs none."""
+    if answer.default_type is None or answer.status in NO_BODY:
+        return None
+    for name, _ in answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers:
+        if name.lower() == "content-type":
+            return None
+    return "Content-Type", answer.default_type[1].decode()
+
+
+def declared_length(headers: RawHeaders) -> int | None:
+    """What ``Content-Length`` says; None if it is not there."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return None
+
+
+class Measured:
+    """A server's ``send`` for a stream that names its length.
+
+    Args:
+        send: The server's function.
+        length: The ``Content-Length``.
+    """
+
+    def __init__(self, send: Send, length: int) -> None:
+        self._send = send
+        self._length = length
+        self._sent = 0
+
+    async def __call__(self, message: Message) -> None:
+        """Send a piece, unless it is too much."""
+        self._sent += len(message.get("body") or b"")
+        self.check()
+        await self._send(message)
+
+    def check(self, *, ended: bool = False) -> None:
+        """Refuse a stream that is longer than it says, or at its end shorter.
+
+        Raises:
+            ValueError: If it is.
+        """
+        if self._sent > self._length or (ended and self._sent < self._length):
+            some = "" if ended else "at least "
+            raise ValueError(f"the stream has {some}{self._sent} bytes, its Content-Length is {self._length}")
+
+
+def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
+    """The header fields of an answer, with those that it needs and lacks, and its body; None for a stream.
+
+    Raises:
+        ValueError: For a header field that cannot be sent.
+    """
+    headers = encode_headers(answer.headers)
+    if answer.status in NO_BODY:
+        return [field for field in headers if field[0] != b"content-length"], b""
+    if answer.default_type is not None and not (
+        headers and any(name == b"content-type" for name, _ in headers)
+    ):
+        headers.append(answer.default_type)
+    if not isinstance(answer.body, (str, bytes)):
+        return sound_length(headers), None
+    body = encode_chunk(answer.body)
+    # A wrong length would break the connection, so a body that is known tells its own.
+    headers = [field for field in headers if field[0] != b"content-length"]
+    headers.append((b"content-length", b"%d" % len(body)))
+    return headers, body
+
+
+Encoded: TypeAlias = tuple[RawHeaders, bytes]
+
+
+def _encode_text(text: str) -> Encoded:
+    body = text.encode()
+    return [_HTML, (b"content-length", b"%d" % len(body))], body
+
+
+def _encode_bytes(body: bytes) -> Encoded:
+    return [_HTML, (b"content-length", b"%d" % len(body))], body
+
+
+def _encode_json(value: Any) -> Encoded:
+    body = dump_json(value)
+    return [_JSON, (b"content-length", b"%d" % len(body))], body
+
+
+_ENCODERS: dict[type, Callable[[Any], Encoded]] = {
+    str: _encode_text,
+    bytes: _encode_bytes,
+    dict: _encode_json,
+    list: _encode_json,
+}
+
+#: The same for what handlers return most of the time, a body and nothing else: how to encode it by its type, or None.
+encoder_of: Callable[[type], Callable[[Any], Encoded] | None] = _ENCODERS.get
+
+
+def encode_chunk(chunk: Any) -> bytes:
+    """A body, or a piece of one, as bytes; text is UTF-8.
+
+    Raises:
+        TypeError: If it is neither text nor bytes.
+    """
+    if isinstance(chunk, str):
+        return chunk.encode()
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return bytes(chunk)
+    raise TypeError(f"a stream yields str or bytes, not {type(chunk).__name__}")

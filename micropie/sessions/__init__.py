@@ -1,0 +1,1 @@
+"""Sessions: where they are stored, and what one connection sees and changes of one."""

@@ -1,0 +1,1 @@
+"""The WebSocket that a handler holds: its state, its messages, its end."""
