@@ -1,4 +1,4 @@
-"""Some 450 calls of the public interface of MicroPie 0.29 to 0.32, and what comes of each.
+"""1,190 calls of the public interface of MicroPie 0.29 to 0.32, and what comes of each.
 
 It runs on any package that is called ``micropie``, with nothing but the ASGI messages in between::
 
@@ -19,6 +19,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -33,7 +34,7 @@ from micropie import (
     WebSocketMiddleware,
 )
 
-#: What a call is to be known by, and how to make it.
+#: What each call is known by, and what makes it.
 CALLS: dict[str, Callable[[], Any]] = {}
 
 KNOWN = "0f6d6f0e-6f4b-4b39-8f2c-0d0b6ab2a1c0"
@@ -70,13 +71,37 @@ def scope_of(kind: str, method: str, target: str, headers: Any, **more: Any) -> 
     return scope | more
 
 
-def words(text: str) -> list[str]:
+def words(text: str, between: str | None = None) -> list[str]:
     """A list that is easier to read."""
-    return text.split()
+    return text.split(between)
 
 
 def encoded(text: Any) -> bytes:
     return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+def arriving(messages: list[dict[str, Any]]) -> Callable[[], Any]:
+    """A server's ``receive``: it hands out these messages, and then nothing more comes."""
+    never = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if not messages:
+            await never.wait()
+        return messages.pop(0)
+
+    return receive
+
+
+async def served(app: Any, scope: Any, receive: Any, send: Any, seconds: float = 5) -> str:
+    """Call the app; "hangs" or "raises ..." if it does, else nothing."""
+    try:
+        async with asyncio.timeout(seconds):
+            await app(scope, receive, send)
+    except TimeoutError:
+        return "hangs"
+    except Exception as error:
+        return f"raises {type(error).__name__}"
+    return ""
 
 
 async def http(
@@ -87,38 +112,26 @@ async def http(
     headers: Any = (),
     body: bytes | list[bytes] = b"",
     leave: bool = False,
-    keep: tuple[str, ...] = (),
     **more: Any,
 ) -> dict[str, Any]:
     """Status, header fields and body of one answer."""
     pieces = [body] if isinstance(body, bytes) else list(body)
-    incoming = [
+    incoming: list[dict[str, Any]] = [
         {"type": "http.request", "body": piece, "more_body": number < len(pieces) - 1}
         for number, piece in enumerate(pieces)
     ]
     if leave:
         incoming[-1] = {"type": "http.disconnect"}
-    never = asyncio.Event()
     sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        if incoming:
-            return incoming.pop(0)
-        await never.wait()
-        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = scope_of("http", method, target, headers, **more)
     result: dict[str, Any] = {}
-    try:
-        async with asyncio.timeout(5):
-            await app(scope, receive, send)
-    except TimeoutError:
-        result["hangs"] = True
-    except Exception as error:
-        result["raises"] = type(error).__name__
+    trouble = await served(app, scope_of("http", method, target, headers, **more), arriving(incoming), send)
+    if trouble:
+        kind, _, name = trouble.partition(" ")
+        result[kind] = name or True
     if sent:
         result["status"] = sent[0].get("status")
         fields = sorted([text(k).lower(), text(v)] for k, v in sent[0].get("headers", ()))
@@ -145,13 +158,6 @@ async def ws(
         incoming.append({"type": "websocket.receive", key: message})
     incoming.append({"type": "websocket.disconnect", "code": code})
     sent: list[Any] = []
-    never = asyncio.Event()
-
-    async def receive() -> dict[str, Any]:
-        if incoming:
-            return incoming.pop(0)
-        await never.wait()
-        return {}
 
     async def send(message: dict[str, Any]) -> None:
         one = {key: shown(value) if isinstance(value, bytes) else value for key, value in message.items()}
@@ -162,38 +168,21 @@ async def ws(
             ]
         sent.append(one)
 
-    try:
-        async with asyncio.timeout(5):
-            await app(scope_of("websocket", "", target, headers, **more), receive, send)
-    except TimeoutError:
-        sent.append("hangs")
-    except Exception as error:
-        sent.append(f"raises {type(error).__name__}")
-    return sent
+    trouble = await served(app, scope_of("websocket", "", target, headers, **more), arriving(incoming), send)
+    return [*sent, trouble] if trouble else sent
 
 
 async def lifespan(app: Any, *kinds: str) -> list[Any]:
-    incoming = [{"type": f"lifespan.{kind}"} for kind in kinds]
+    """The types of the messages that answer a server's startup and shutdown."""
     sent: list[Any] = []
-    never = asyncio.Event()
-
-    async def receive() -> dict[str, Any]:
-        if incoming:
-            return incoming.pop(0)
-        await never.wait()
-        return {}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message["type"])
 
-    try:
-        async with asyncio.timeout(2):
-            await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
-    except TimeoutError:
-        sent.append("hangs")
-    except Exception as error:
-        sent.append(f"raises {type(error).__name__}")
-    return sent
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    incoming = [{"type": f"lifespan.{kind}"} for kind in kinds]
+    trouble = await served(app, scope, arriving(incoming), send, seconds=2)
+    return [*sent, trouble] if trouble else sent
 
 
 def text(value: Any) -> str:
@@ -351,19 +340,34 @@ class Site(App):
         return f"{name!r}"
 
 
-def call(name: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    def add(action: Callable[[], Any]) -> Callable[[], Any]:
-        assert name not in CALLS, name
-        CALLS[name] = action
-        return action
+# --- how calls are listed --------------------------------------------------------------------------------
 
-    return add
+
+def call(name: str, make: Callable[..., Any], /, *arguments: Any, **options: Any) -> None:
+    """List a call: its name, and what to call with which arguments when it is made."""
+    assert name not in CALLS, name
+    CALLS[name] = partial(make, *arguments, **options)
+
+
+def ask(app: Callable[[], Any], target: str = "/", **options: Any) -> Any:
+    """Ask a new app for one page."""
+    return http(app(), target, **options)
 
 
 def page(group: str, target: str, app: Callable[[], Any] = Site, **options: Any) -> None:
+    """List a request, named by its method, its target and everything else that is particular of it."""
     name = f"{group}: {options.get('method', 'GET')} {target}"
-    name += "".join(f" {key}={value!r}" for key, value in options.items() if key not in ("method", "extra"))
-    call(name)(lambda: http(app(), target, **options))
+    name += "".join(f" {key}={value!r}" for key, value in options.items() if key != "method")
+    call(name, ask, app, target, **options)
+
+
+def post(group: str, target: str, headers: Any, body: Any, app: Any = Site, **options: Any) -> None:
+    page(group, target, app, method="POST", headers=headers, body=body, **options)
+
+
+def calling(name: str, action: Callable[..., Any], *arguments: Any) -> None:
+    """List a plain call: what it returns or raises counts."""
+    call(name, outcome, partial(action, *arguments))
 
 
 def returning(result: Callable[[], Any]) -> App:
@@ -410,17 +414,22 @@ class FallbackKey(App):
 for path in words("/ /a /a/b /index /index/a /known /known/a /_a /ws_a /a/ //a /a?name=q"):
     page("fallback", path, Fallback)
     page("fallback to one", path, FallbackOne)
-for path in ("/", "/a", "/?name=q"):
+for path in words("/ /a /?name=q"):
     page("fallback by key", path, FallbackKey)
 
-for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get", ""):
+for method in [*words("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE BREW get"), ""]:
     page("method", "/hello", method=method)
     page("method told", "/told/a", method=method)
 
-for more in ({"root_path": "/shop"}, {"raw_path": None}, {"raw_path": b"/other"}, {"root_path": "/hello"}):
-    page("scope", "/hello", **more)
-page("scope", "/shop/hello", root_path="/shop")
-page("scope", "/shop/greet/x", root_path="/shop/")
+for path, more in (
+    ("/hello", {"root_path": "/shop"}),
+    ("/hello", {"raw_path": None}),
+    ("/hello", {"raw_path": b"/other"}),
+    ("/hello", {"root_path": "/hello"}),
+    ("/shop/hello", {"root_path": "/shop"}),
+    ("/shop/greet/x", {"root_path": "/shop/"}),
+):
+    page("scope", path, **more)
 
 
 class Instance(App):
@@ -436,70 +445,34 @@ class Instance(App):
             return "nested"
 
 
-for path in ("/made", "/value", "/Nested"):
+for path in words("/made /value /Nested"):
     page("instance", path, Instance)
 
 
 # --- arguments -------------------------------------------------------------------------------------------
 
-for query in (
+for query in [
     "",
-    "name=",
-    "name=x",
-    "name=x&name=y",
-    "name",
-    "name=a%20b",
-    "name=a+b",
-    "name=%C3%A9",
-    "name=%FF",
-    "name=a&other=b",
-    "other=b",
-    "name=a=b",
-    "name=a;b",
-    "&&name=x",
-    "name=%2B",
-    "NAME=x",
-    "name=%00",
-    "n%61me=x",
-    "name=1",
-    "a=1&a=2&a=",
-    "a=",
-    "a",
-    "=x",
-    "key=q",
-    "one=1&two=2",
-    "self=x",
-    "names=x",
-    "kwargs=x",
-    "args=x",
-    "ws=x",
-):
-    for handler in ("greet", "need", "named", "queried", "only", "mixed"):
+    *words(
+        "name= name=x name=x&name=y name name=a%20b name=a+b name=%C3%A9 name=%FF name=a&other=b other=b "
+        "name=a=b name=a;b &&name=x name=%2B NAME=x name=%00 n%61me=x name=1 a=1&a=2&a= a= a =x key=q "
+        "one=1&two=2 self=x names=x kwargs=x args=x ws=x"
+    ),
+]:
+    for handler in words("greet need named queried only mixed"):
         page("query", f"/{handler}?{query}")
-
-for handler in ("greet/p", "pair/p", "mixed/p/q", "many/p"):
+for handler in words("greet/p pair/p mixed/p/q many/p"):
     page("query", f"/{handler}?name=x&one=1&two=2&key=3")
 
-for body in (
+for body in [
     b"",
-    b"a=1",
-    b"a=1&a=2",
-    b"a=",
-    b"a",
-    b"name=x",
-    b"name=",
-    b"name=%C3%A9",
-    b"name=%FF",
-    b"name=\xff",
-    b"name=a+b",
-    b"&a=1&",
-    b"a=1;b=2",
-    b"one=1&two=2",
-):
-    for handler in ("formed", "need", "named"):
-        page("form", f"/{handler}", method="POST", headers=FORM, body=body)
-for method in ("GET", "PUT", "PATCH", "DELETE"):
+    *b"a=1 a=1&a=2 a= a name=x name= name=%C3%A9 name=%FF name=\xff name=a+b &a=1& a=1;b=2 one=1&two=2".split(),
+]:
+    for handler in words("formed need named"):
+        post("form", f"/{handler}", FORM, body)
+for method in words("GET PUT PATCH DELETE"):
     page("form", "/formed", method=method, headers=FORM, body=b"a=1")
+
 for kind in (
     None,
     "text/plain",
@@ -516,87 +489,43 @@ for kind in (
     "",
 ):
     for handler, body in (("formed", b"a=1"), ("jsoned", b'{"a":1}')):
-        headers = {} if kind is None else {"content-type": kind}
-        page("media type", f"/{handler}", method="POST", headers=headers, body=body)
-page("form", "/formed?a=q", method="POST", headers=FORM, body=b"a=1")
-page("form", "/need?name=q", method="POST", headers=FORM, body=b"name=b")
-page("form", "/formed", method="POST", headers=FORM, body=[b"a=", b"1", b""])
-page("form", "/formed", method="POST", headers=FORM, body=[b"a=1", b""], leave=True)
+        post("media type", f"/{handler}", {} if kind is None else {"content-type": kind}, body)
+post("form", "/formed?a=q", FORM, b"a=1")
+post("form", "/need?name=q", FORM, b"name=b")
+post("form", "/formed", FORM, [b"a=", b"1", b""])
+post("form", "/formed", FORM, [b"a=1", b""], leave=True)
 
-for body in (
+for body in [
     b"",
-    b"{",
-    b"{}",
-    b'{"a":1}',
-    b'{"a":null}',
-    b'{"name":"x"}',
-    b'{"name":null}',
-    b'{"name":[1,2]}',
-    b'{"name":{"b":1}}',
-    b'{"name":1.5}',
-    b'{"name":true}',
-    b"[1,2]",
-    b'"text"',
-    b"3",
-    b"null",
-    b"NaN",
-    b'{"name":NaN}',
+    *rb"""
+        { {} {"a":1} {"a":null} {"name":"x"} {"name":null} {"name":[1,2]} {"name":{"b":1}} {"name":1.5}
+        {"name":true} [1,2] "text" 3 null NaN {"name":NaN}
+    """.split(),
     b"\xef\xbb\xbf{}",
-    b'{"name":"\\ud800"}',
-    b'{"a":1,"a":2}',
-    b'{"name":12345678901234567890123}',
+    *rb"""{"name":"\ud800"} {"a":1,"a":2} {"name":12345678901234567890123}""".split(),
     b' {"name" : "x"} ',
-    b'{"name":1e400}',
-    b"\xff",
-    b'{"one":1,"two":2}',
-    b'{"self":1}',
-):
-    for handler in ("jsoned", "need", "named"):
-        page("json", f"/{handler}", method="POST", headers=JSON, body=body)
-for method in ("GET", "PUT", "PATCH", "DELETE"):
+    *b'{"name":1e400} \xff {"one":1,"two":2} {"self":1}'.split(),
+]:
+    for handler in words("jsoned need named"):
+        post("json", f"/{handler}", JSON, body)
+for method in words("GET PUT PATCH DELETE"):
     page("json", "/jsoned", method=method, headers=JSON, body=b'{"a":1}')
 
 for length in ("3", "abc", "-1", "+3", "99999999999", "", "3, 3"):
-    page("length", "/formed", method="POST", headers=FORM | {"content-length": length}, body=b"a=1")
-page(
-    "limit max_body_size=4",
-    "/formed",
-    lambda: Site(max_body_size=4),
-    method="POST",
-    headers=FORM,
-    body=b"a=12345",
-)
-page(
-    "limit max_body_size=8",
-    "/formed",
-    lambda: Site(max_body_size=8),
-    method="POST",
-    headers=FORM,
-    body=b"a=12345",
-)
-page(
-    "limit max_form_field_size=2",
-    "/formed",
-    lambda: Site(max_form_field_size=2),
-    method="POST",
-    headers=FORM,
-    body=b"a=12345",
-)
-page(
-    "limit max_body_size=None",
-    "/formed",
-    lambda: Site(max_body_size=None),
-    method="POST",
-    headers=FORM,
-    body=b"a=12345",
-)
-CALLS["limit: 1001 query parameters"] = lambda: http(Site(), "/greet?" + "&".join(["a=1"] * 1001))
-CALLS["limit: 1001 fields"] = lambda: http(
-    Site(), "/greet", method="POST", headers=FORM, body=b"&".join([b"a=1"] * 1001)
-)
-CALLS["limit: JSON of 2 MiB"] = lambda: http(
-    Site(), "/greet", method="POST", headers=JSON, body=b'"' + b"x" * (2 << 20) + b'"'
-)
+    post("length", "/formed", FORM | {"content-length": length}, b"a=1")
+for setting, value in (
+    ("max_body_size", 4),
+    ("max_body_size", 8),
+    ("max_form_field_size", 2),
+    ("max_body_size", None),
+):
+    post(f"limit {setting}={value}", "/formed", FORM, b"a=12345", partial(Site, **{setting: value}))
+call("limit: 1001 query parameters", ask, Site, "/greet?" + "&".join(["a=1"] * 1001))
+for what, headers, body in (
+    ("1001 fields", FORM, b"&".join([b"a=1"] * 1001)),
+    ("JSON of 2 MiB", JSON, b'"' + b"x" * (2 << 20) + b'"'),
+):
+    call(f"limit: {what}", ask, Site, "/greet", method="POST", headers=headers, body=body)
 
 
 def multipart(*parts: bytes, end: bytes = b"--x--\r\n") -> bytes:
@@ -642,37 +571,18 @@ for what, handler, body in (
     ("nonsense", "field", b"nonsense"),
     ("no part", "field", multipart()),
 ):
-    CALLS[f"multipart: {what}"] = lambda handler=handler, body=body: http(
-        Site(), f"/{handler}", method="POST", headers=MULTIPART, body=body
-    )
-    CALLS[f"multipart, byte by byte: {what}"] = lambda handler=handler, body=body: http(
-        Site(),
-        f"/{handler}",
-        method="POST",
-        headers=MULTIPART,
-        body=[bytes([byte]) for byte in body] or [b""],
-    )
-CALLS["multipart: no boundary"] = lambda: http(
-    Site(),
-    "/field",
-    method="POST",
-    headers={"content-type": "multipart/form-data"},
-    body=multipart(field("name", b"v")),
-)
-CALLS["multipart: a quoted boundary"] = lambda: http(
-    Site(),
-    "/field",
-    method="POST",
-    headers={"content-type": 'multipart/form-data; boundary="x"'},
-    body=multipart(field("name", b"v")),
-)
-CALLS["multipart: a field over the limit"] = lambda: http(
-    Site(max_form_field_size=2),
-    "/field",
-    method="POST",
-    headers=MULTIPART,
-    body=multipart(field("name", b"12345")),
-)
+    options = {"method": "POST", "headers": MULTIPART}
+    call(f"multipart: {what}", ask, Site, f"/{handler}", body=body, **options)
+    pieces = [bytes([byte]) for byte in body] or [b""]
+    call(f"multipart, byte by byte: {what}", ask, Site, f"/{handler}", body=pieces, **options)
+for what, app, parameters, value in (
+    ("no boundary", Site, "", b"v"),
+    ("a quoted boundary", Site, '; boundary="x"', b"v"),
+    ("a field over the limit", partial(Site, max_form_field_size=2), "; boundary=x", b"12345"),
+):
+    headers = {"content-type": "multipart/form-data" + parameters}
+    body = multipart(field("name", value))
+    call(f"multipart: {what}", ask, app, "/field", method="POST", headers=headers, body=body)
 
 
 class Annotated(App):
@@ -697,7 +607,7 @@ class Text(str):
     __slots__ = ()
 
 
-async def pieces(*values: Any) -> Any:
+async def stepwise(*values: Any) -> Any:
     for value in values:
         yield value
 
@@ -752,11 +662,11 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "header of bytes": lambda: (200, "text", [(b"X-A", b"1")]),
     "header with edges": lambda: (200, "text", [("X-A", " 1 ")]),
     "set-cookie": lambda: (200, "text", [("Set-Cookie", "a=b"), ("Set-Cookie", "c=d")]),
-    "async generator": lambda: pieces("a", b"b"),
+    "async generator": lambda: stepwise("a", b"b"),
     "generator": lambda: generated("a", b"b"),
-    "empty async generator": lambda: pieces(),
+    "empty async generator": lambda: stepwise(),
     "empty generator": lambda: generated(),
-    "status and generator": lambda: (206, pieces("a"), [("X-A", "1")]),
+    "status and generator": lambda: (206, stepwise("a"), [("X-A", "1")]),
     "generator of ints": lambda: generated(1),
     "iterator": lambda: iter(["a", "b"]),
     "map": lambda: map(str, [1, 2]),
@@ -766,36 +676,21 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "class": lambda: Text,
 }
 for name, result in RESULTS.items():
-    CALLS[f"result: {name}"] = lambda result=result: http(returning(result))
-    CALLS[f"result of HEAD: {name}"] = lambda result=result: http(returning(result), method="HEAD")
+    call(f"result: {name}", ask, partial(returning, result))
+    call(f"result of HEAD: {name}", ask, partial(returning, result), method="HEAD")
 
-for location in (
-    "/",
-    "/a",
-    "a",
-    "?q=1",
-    "#f",
-    "",
-    "/a b",
-    "/é",
-    "/a%20b",
-    "/a?b=c d",
-    "https://example.com/é?x=é#é",
-    "//evil",
-    "/a\r\nX: y",
-    "/a?b=%41",
-    "https://exämple.com/",
-    "/a?b[]=1",
-    "/a;b=1",
-    "/a'b",
-    "/a\\b",
-    "/€",
-    "mailto:a@b",
+
+def redirecting(*arguments: Any) -> App:
+    return returning(lambda: App()._redirect(*arguments))
+
+
+for location in words(
+    "/|/a|a|?q=1|#f||/a b|/é|/a%20b|/a?b=c d|https://example.com/é?x=é#é|//evil|/a\r\nX: y|/a?b=%41|"
+    "https://exämple.com/|/a?b[]=1|/a;b=1|/a'b|/a\\b|/€|mailto:a@b",
+    "|",
 ):
-    CALLS[f"redirect: {location!r}"] = lambda location=location: http(
-        returning(lambda: App()._redirect(location))
-    )
-CALLS["redirect: extra headers"] = lambda: http(returning(lambda: App()._redirect("/a", [("X-A", "1")])))
+    call(f"redirect: {location!r}", ask, partial(redirecting, location))
+call("redirect: extra headers", ask, partial(redirecting, "/a", [("X-A", "1")]))
 
 
 class Templated(App):
@@ -803,25 +698,23 @@ class Templated(App):
         return await self._render_template(name, who=who)
 
 
+TEMPLATES = {"hello.html": "Hello {{ who }}", "mail.txt": "Hello {{ who }}", "broken.html": "{% if %}"}
+
+
 def write_templates() -> None:
-    templates = Path("templates")
-    templates.mkdir()
-    (templates / "hello.html").write_text("Hello {{ who }}", encoding="utf-8")
-    (templates / "mail.txt").write_text("Hello {{ who }}", encoding="utf-8")
-    (templates / "broken.html").write_text("{% if %}", encoding="utf-8")
+    Path("templates").mkdir()
+    for name, source in TEMPLATES.items():
+        Path("templates", name).write_text(source, encoding="utf-8")
 
 
-def in_folder(action: Callable[[], Any]) -> Callable[[], Any]:
-    async def run() -> Any:
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            write_templates()
-            return await action()
-
-    return run
+async def rendered(target: str) -> Any:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        write_templates()
+        return await ask(Templated, target)
 
 
-for target in ("/", "/?who=é", "/?name=mail.txt", "/?name=none.html", "/?name=broken.html", "/?name=../x"):
-    CALLS[f"template: {target}"] = in_folder(lambda target=target: http(Templated(), target))
+for target in words("/ /?who=é /?name=mail.txt /?name=none.html /?name=broken.html /?name=../x"):
+    call(f"template: {target}", rendered, target)
 
 
 # --- header fields and cookies of requests ------------------------------------------------------------------
@@ -830,23 +723,8 @@ for value in ("1", "", " 1 ", "é", b"\xff", "é".encode(), "a,b"):
     page("header", "/head", headers=[("X-A", value)])
 page("header", "/head", headers=[("X-A", "1"), ("x-a", "2")])
 page("header", "/head/cookie", headers=[("Cookie", "a=1"), ("Cookie", "b=2")])
-for line in (
-    "a=1",
-    "a=1; b=2",
-    "a=1;b=2",
-    "a",
-    "a=",
-    "=1",
-    "a=1; a=2",
-    'a="1"',
-    "a=b=c",
-    " a = 1 ",
-    "a=1;",
-    "",
-    "a=%20",
-    "é=1",
-):
-    call(f"_parse_cookies: {line!r}")(lambda line=line: outcome(lambda: App()._parse_cookies(line)))
+for line in words("""a=1|a=1; b=2|a=1;b=2|a|a=|=1|a=1; a=2|a="1"|a=b=c| a = 1 |a=1;||a=%20|é=1""", "|"):
+    calling(f"_parse_cookies: {line!r}", lambda line: App()._parse_cookies(line), line)
 
 
 # --- sessions --------------------------------------------------------------------------------------------
@@ -872,10 +750,19 @@ def cookie(value: str) -> dict[str, str]:
     return {"cookie": f"session_id={value}"}
 
 
-async def with_session(target: str, headers: Any, stored: Any, **options: Any) -> Any:
+#: The headers of each visitor, and what is stored under the known id.
+VISITORS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "a stranger": ({}, {}),
+    "a visitor": (cookie(KNOWN), {"user": "ann"}),
+    "an unknown id": (cookie(STRANGE), {}),
+    "an odd id": (cookie("odd id"), {}),
+    "a quoted id": (cookie(f'"{KNOWN}"'), {"user": "ann"}),
+}
+
+
+async def with_session(target: str, headers: Any, stored: Any) -> Any:
     store = Store({KNOWN: dict(stored)} if stored else {})
-    app = Site(session_backend=store)
-    answer = await http(app, target, headers=headers, **options)
+    answer = await http(Site(session_backend=store), target, headers=headers)
     return [answer, store.data]
 
 
@@ -883,29 +770,19 @@ for handler in words(
     "hello session_read session_write session_clear session_replace session_out session_fresh "
     "session_fails fails none whoami whoami?user=eve whoami/eve"
 ):
-    for who, headers, stored in (
-        ("a stranger", {}, {}),
-        ("a visitor", cookie(KNOWN), {"user": "ann"}),
-        ("an unknown id", cookie(STRANGE), {}),
-        ("an odd id", cookie("odd id"), {}),
-        ("a quoted id", cookie(f'"{KNOWN}"'), {"user": "ann"}),
-    ):
-        CALLS[f"session: /{handler} for {who}"] = lambda handler=handler, headers=headers, stored=stored: (
-            with_session(f"/{handler}", headers, stored)
-        )
+    for who, visitor in VISITORS.items():
+        call(f"session: /{handler} for {who}", with_session, f"/{handler}", *visitor)
 
-CALLS["session: from the scope"] = lambda: http(Site(), "/session_read", session={"a": 1})
-CALLS["session: upper case"] = lambda: with_session("/session_read", cookie(KNOWN.upper()), {"user": "ann"})
-CALLS["session: insecure"] = lambda: http(Site(session_cookie_secure=False), "/session_write")
-CALLS["session: validator that raises"] = lambda: http(
-    Site(session_id_validator=lambda value: 1 // 0), "/session_read", headers=cookie(KNOWN)
-)
-CALLS["session: validator that says None"] = lambda: http(
-    Site(session_id_validator=lambda value: None), "/session_read", headers=cookie(KNOWN)
-)
-CALLS["session: no validator"] = lambda: http(
-    Site(session_id_validator=None), "/session_read", headers=cookie("x")
-)
+call("session: from the scope", ask, Site, "/session_read", session={"a": 1})
+call("session: upper case", with_session, "/session_read", cookie(KNOWN.upper()), {"user": "ann"})
+call("session: insecure", ask, partial(Site, session_cookie_secure=False), "/session_write")
+for what, validator, sent in (
+    ("validator that raises", lambda value: 1 // 0, KNOWN),
+    ("validator that says None", lambda value: None, KNOWN),
+    ("no validator", None, "x"),
+):
+    site = partial(Site, session_id_validator=validator)
+    call(f"session: {what}", ask, site, "/session_read", headers=cookie(sent))
 
 
 async def in_memory(*steps: Any) -> Any:
@@ -927,10 +804,12 @@ for what, steps in {
     "no time": [("save", "a", {"x": 1}, 0), ("load", "a")],
     "changed without saving": [("save", "a", {"x": 1}, 10), ("change", "a"), ("load", "a")],
 }.items():
-    CALLS[f"InMemorySessionBackend: {what}"] = lambda steps=steps: in_memory(*steps)
-for name in ("sessions", "last_access", "timeouts"):
-    CALLS[f"InMemorySessionBackend: .{name}"] = lambda name=name: outcome(
-        lambda: type(getattr(InMemorySessionBackend(), name)).__name__
+    call(f"InMemorySessionBackend: {what}", in_memory, *steps)
+for name in words("sessions last_access timeouts"):
+    calling(
+        f"InMemorySessionBackend: .{name}",
+        lambda name: type(getattr(InMemorySessionBackend(), name)).__name__,
+        name,
     )
 
 
@@ -954,18 +833,20 @@ class Hook(HttpMiddleware):
         return self.after(request) if callable(self.after) else self.after
 
 
-def choose(name: str, **attributes: Any) -> Callable[[Any], None]:
-    def before(request: Any) -> None:
-        setattr(request, name, attributes.get("value"))
-
-    return before
+def choose(name: str, value: Any) -> Callable[[Any], None]:
+    """A hook that sets an attribute of the request."""
+    return lambda request: setattr(request, name, value)
 
 
-async def hooked(target: str, *hooks: Any, app: Any = None, **options: Any) -> Any:
-    app = app or Site()
-    note: list[Any] = []
-    app.middlewares.extend(Hook(before, after, note) for before, after in hooks)
-    return [await http(app, target, **options), note]
+def fail(request: Any) -> Any:
+    return 1 // 0
+
+
+async def hooked(target: str, *hooks: Any, app: Callable[[], Any] = Site, **options: Any) -> Any:
+    """What is answered, and what the hooks have seen; each hook is a pair, before and after."""
+    site, note = app(), []
+    site.middlewares.extend(Hook(before, after, note) for before, after in hooks)
+    return [await http(site, target, **options), note]
 
 
 for what, before in {
@@ -984,44 +865,33 @@ for what, before in {
     "None as body": {"status_code": 204, "body": None},
     "unknown keys": {"other": 1},
 }.items():
-    CALLS[f"before hook: {what}"] = lambda before=before: hooked("/hello", (before, None))
-    CALLS[f"after hook: {what}"] = lambda before=before: hooked("/hello", (None, before))
-    CALLS[f"before hook of the second: {what}"] = lambda before=before: hooked(
-        "/hello", (None, None), (before, None)
-    )
+    call(f"before hook: {what}", hooked, "/hello", (before, None))
+    call(f"after hook: {what}", hooked, "/hello", (None, before))
+    call(f"before hook of the second: {what}", hooked, "/hello", (None, None), (before, None))
 
-for target in ("/none", "/need", "/fails", "/named?a=1", "/session_write", "/many/1", "/plain", "/told"):
-    CALLS[f"hooks around {target}"] = lambda target=target: hooked(target, (None, None), (None, None))
+for target in words("/none /need /fails /named?a=1 /session_write /many/1 /plain /told"):
+    call(f"hooks around {target}", hooked, target, (None, None), (None, None))
 for name, result in RESULTS.items():
-    CALLS[f"after hook sees: {name}"] = lambda result=result: hooked("/", (None, None), app=returning(result))
+    call(f"after hook sees: {name}", hooked, "/", (None, None), app=partial(returning, result))
 
-CALLS["hook chooses a handler"] = lambda: hooked("/any/x", (choose("_route_handler", value="greet"), None))
-CALLS["hook chooses a private handler"] = lambda: hooked(
-    "/any/x", (choose("_route_handler", value="_private"), None)
-)
-CALLS["hook chooses no handler"] = lambda: hooked("/any/x", (choose("_route_handler", value="nothing"), None))
-CALLS["hook sets path_params"] = lambda: hooked("/greet", (choose("path_params", value=["set"]), None))
-CALLS["hook sets query_params"] = lambda: hooked(
-    "/greet", (choose("query_params", value={"name": ["set"]}), None)
-)
-CALLS["hook sets an attribute"] = lambda: hooked("/greet", (choose("user", value="ann"), None))
-CALLS["hook sets the session"] = lambda: hooked("/session_read", (choose("session", value={"a": 1}), None))
-CALLS["hook raises"] = lambda: hooked("/hello", (lambda request: 1 // 0, None))
-CALLS["after hook raises"] = lambda: hooked("/hello", (None, lambda request: 1 // 0))
-CALLS["hook reads the form"] = lambda: hooked(
-    "/formed",
-    (lambda request: {"body": {"a": request.form("a")}}, None),
-    method="POST",
-    headers=FORM,
-    body=b"a=1",
-)
-CALLS["hook reads the JSON"] = lambda: hooked(
-    "/formed",
-    (lambda request: {"body": {"a": request.json("a")}}, None),
-    method="POST",
-    headers=JSON,
-    body=b'{"a":1}',
-)
+for what, target, before in (
+    ("hook chooses a handler", "/any/x", choose("_route_handler", "greet")),
+    ("hook chooses a private handler", "/any/x", choose("_route_handler", "_private")),
+    ("hook chooses no handler", "/any/x", choose("_route_handler", "nothing")),
+    ("hook sets path_params", "/greet", choose("path_params", ["set"])),
+    ("hook sets query_params", "/greet", choose("query_params", {"name": ["set"]})),
+    ("hook sets an attribute", "/greet", choose("user", "ann")),
+    ("hook sets the session", "/session_read", choose("session", {"a": 1})),
+    ("hook raises", "/hello", fail),
+):
+    call(what, hooked, target, (before, None))
+call("after hook raises", hooked, "/hello", (None, fail))
+for what, headers, body, before in (
+    ("form", FORM, b"a=1", lambda request: {"body": {"a": request.form("a")}}),
+    ("JSON", JSON, b'{"a":1}', lambda request: {"body": {"a": request.json("a")}}),
+):
+    options = {"method": "POST", "headers": headers, "body": body}
+    call(f"hook reads the {what}", hooked, "/formed", (before, None), **options)
 
 
 async def sub_app(scope: Any, receive: Any, send: Any) -> None:
@@ -1046,27 +916,26 @@ async def handed_on(child: Any, path: str, mount: str | None, **options: Any) ->
     return await hooked("/sub/x", (before, None), **options)
 
 
-for path in ("/x", "x", "/", "/greet/Bob"):
+for path in words("/x x / /greet/Bob"):
     for mount in (None, "sub", "/sub", "/sub/"):
-        CALLS[f"sub app: {path!r} below {mount!r}"] = lambda path=path, mount=mount: handed_on(
-            sub_app, path, mount
-        )
-        CALLS[f"sub app of MicroPie: {path!r} below {mount!r}"] = lambda path=path, mount=mount: handed_on(
-            Site, path, mount
-        )
-for kind, body in ((FORM, b"a=1"), (JSON, b'{"a":1}')):
-    CALLS[f"sub app: a body of {kind['content-type']}"] = lambda kind=kind, body=body: handed_on(
-        sub_app, "/x", None, method="POST", headers=kind, body=body
-    )
-    for path in ("/formed", "/jsoned", "/named"):
-        CALLS[f"sub app of MicroPie: {path}, a body of {kind['content-type']}"] = (
-            lambda kind=kind, body=body, path=path: handed_on(
-                Site, path, None, method="POST", headers=kind, body=body
-            )
-        )
+        call(f"sub app: {path!r} below {mount!r}", handed_on, sub_app, path, mount)
+        call(f"sub app of MicroPie: {path!r} below {mount!r}", handed_on, Site, path, mount)
+for headers, body in ((FORM, b"a=1"), (JSON, b'{"a":1}')):
+    what = f"a body of {headers['content-type']}"
+    options = {"method": "POST", "headers": headers, "body": body}
+    call(f"sub app: {what}", handed_on, sub_app, "/x", None, **options)
+    for path in words("/formed /jsoned /named"):
+        call(f"sub app of MicroPie: {path}, {what}", handed_on, Site, path, None, **options)
 
 
 # --- WebSockets ------------------------------------------------------------------------------------------
+
+
+async def say(ws: Any, text: str) -> None:
+    """A whole life: accept, one message, the end."""
+    await ws.accept()
+    await ws.send_text(text)
+    await ws.close()
 
 
 class Sockets(App):
@@ -1074,9 +943,7 @@ class Sockets(App):
         super().__init__(**({"session_id_factory": lambda: FRESH} | settings))
 
     async def ws_index(self, ws: Any) -> None:
-        await ws.accept()
-        await ws.send_text("index")
-        await ws.close()
+        await say(ws, "index")
 
     async def ws_echo(self, ws: Any) -> None:
         await ws.accept()
@@ -1089,24 +956,16 @@ class Sockets(App):
             await ws.send_bytes(await ws.receive_bytes())
 
     async def ws_greet(self, ws: Any, name: Any = "Guest") -> None:
-        await ws.accept()
-        await ws.send_text(f"<{name}>")
-        await ws.close(1000)
+        await say(ws, f"<{name}>")
 
     async def ws_need(self, ws: Any, name: Any) -> None:
-        await ws.accept()
-        await ws.send_text(f"<{name}>")
-        await ws.close(1000)
+        await say(ws, f"<{name}>")
 
     async def ws_many(self, ws: Any, *names: Any, **more: Any) -> None:
-        await ws.accept()
-        await ws.send_text(f"{names!r} {sorted(more.items())!r}")
-        await ws.close(1000)
+        await say(ws, f"{names!r} {sorted(more.items())!r}")
 
     async def ws_only(self, ws: Any, *, name: Any = "k") -> None:
-        await ws.accept()
-        await ws.send_text(f"{name!r}")
-        await ws.close(1000)
+        await say(ws, f"{name!r}")
 
     async def ws_by_key(self, *, ws: Any) -> None:
         await ws.accept()
@@ -1166,17 +1025,8 @@ class Sockets(App):
     async def ws_told(self, ws: Any, *names: Any) -> None:
         request = self.request
         await ws.accept()
-        await ws.send_text(
-            json.dumps(
-                [
-                    request.path_params,
-                    request.query_params,
-                    dict(request.session),
-                    request.method,
-                    ws.accepted,
-                ]
-            )
-        )
+        told = [request.path_params, request.query_params, dict(request.session), request.method, ws.accepted]
+        await ws.send_text(json.dumps(told))
         await ws.send_text(str(ws.session_id))
         await ws.close()
         await asyncio.sleep(0)
@@ -1235,61 +1085,19 @@ async def socket(target: str, **options: Any) -> Any:
     return [sent, list(SEEN)]
 
 
-for target in (
+for target in [
     "/",
     "",
-    "/index",
-    "/echo",
-    "/echo/",
-    "/none",
-    "/_ws_private",
-    "/ws_echo",
-    "/ws_private",
-    "/greet",
-    "/greet/A",
-    "/greet/A/more",
-    "/greet/",
-    "//greet",
-    "/greet/a%2Fb",
-    "/greet?name=q",
-    "/greet/p?name=q",
-    "/greet?name=",
-    "/greet?name=1&name=2",
-    "/need",
-    "/need/x",
-    "/need?name=x",
-    "/many",
-    "/many/a/b?c=d&ws=x",
-    "/only",
-    "/only/p",
-    "/only?name=q",
-    "/by_key",
-    "/nothing",
-    "/silent",
-    "/returns",
-    "/refuses",
-    "/fails",
-    "/fails_later",
-    "/sends_first",
-    "/receives_first",
-    "/accepts_twice",
-    "/closes_twice",
-    "/closes",
-    "/closes/3000/why",
-    "/closes/99",
-    "/closes/1005",
-    "/closes/4999",
-    "/closes/1001",
-    "/sends_late",
-    "/told/a/b?q=1",
-    "/accepted",
-    "/raw",
-    "/catches",
-    "/plain",
-    "/request",
-    "/env",
-):
-    call(f"socket: {target}")(lambda target=target: socket(target))
+    *words(
+        "/index /echo /echo/ /none /_ws_private /ws_echo /ws_private /greet /greet/A /greet/A/more /greet/ "
+        "//greet /greet/a%2Fb /greet?name=q /greet/p?name=q /greet?name= /greet?name=1&name=2 /need /need/x "
+        "/need?name=x /many /many/a/b?c=d&ws=x /only /only/p /only?name=q /by_key /nothing /silent /returns "
+        "/refuses /fails /fails_later /sends_first /receives_first /accepts_twice /closes_twice /closes "
+        "/closes/3000/why /closes/99 /closes/1005 /closes/4999 /closes/1001 /sends_late /told/a/b?q=1 "
+        "/accepted /raw /catches /plain /request /env"
+    ),
+]:
+    call(f"socket: {target}", socket, target)
 for what, messages in {
     "a text": ("hi",),
     "bytes": (b"hi",),
@@ -1299,23 +1107,17 @@ for what, messages in {
     "two": ("a", "b"),
     "UTF-8": ("é",),
 }.items():
-    for handler in ("echo", "bytes", "raw_in", "catches"):
-        CALLS[f"socket: /{handler} gets {what}"] = lambda handler=handler, messages=messages: socket(
-            f"/{handler}", messages=messages
-        )
-CALLS["socket: a message of 2 MiB"] = lambda: socket("/catches", messages=("x" * (2 << 20),))
+    for handler in words("echo bytes raw_in catches"):
+        call(f"socket: /{handler} gets {what}", socket, f"/{handler}", messages=messages)
+call("socket: a message of 2 MiB", socket, "/catches", messages=("x" * (2 << 20),))
 for code in (None, 1000, 1005, 1006, 4000):
-    CALLS[f"socket: the client leaves with {code}"] = lambda code=code: socket("/catches", code=code)
+    call(f"socket: the client leaves with {code}", socket, "/catches", code=code)
 for name, offered in (("chat", ["chat"]), ("chat", []), ("", ["chat"]), ("chat", ["other", "chat"])):
-    CALLS[f"socket: subprotocol {name!r} of {offered}"] = lambda name=name, offered=offered: socket(
-        f"/protocol?name={name}", subprotocols=offered
-    )
-for origin in ("https://example.com", "https://evil.example", "null", "http://example.com"):
-    CALLS[f"socket: origin {origin}"] = lambda origin=origin: socket("/index", headers={"origin": origin})
+    call(f"socket: subprotocol {name!r} of {offered}", socket, f"/protocol?name={name}", subprotocols=offered)
+for origin in words("https://example.com https://evil.example null http://example.com"):
+    call(f"socket: origin {origin}", socket, "/index", headers={"origin": origin})
 for given in (KNOWN, "odd id", ""):
-    CALLS[f"socket: session id {given!r}"] = lambda given=given: socket(
-        f"/session?session_id={quote(given)}", cookies=True
-    )
+    call(f"socket: session id {given!r}", socket, f"/session?session_id={quote(given)}", cookies=True)
 
 
 async def socket_session(target: str, headers: Any, stored: Any) -> Any:
@@ -1323,15 +1125,9 @@ async def socket_session(target: str, headers: Any, stored: Any) -> Any:
     return [await ws(Sockets(session_backend=store), target, headers=headers, cookies=True), store.data]
 
 
-for target in ("/returns", "/told", "/writes/before", "/writes/after", "/writes/cleared", "/fails_later"):
-    for who, headers, stored in (
-        ("a stranger", {}, {}),
-        ("a visitor", cookie(KNOWN), {"user": "ann"}),
-        ("an unknown id", cookie(STRANGE), {}),
-    ):
-        CALLS[f"socket session: {target} for {who}"] = lambda target=target, headers=headers, stored=stored: (
-            socket_session(target, headers, stored)
-        )
+for target in words("/returns /told /writes/before /writes/after /writes/cleared /fails_later"):
+    for who in ("a stranger", "a visitor", "an unknown id"):
+        call(f"socket session: {target} for {who}", socket_session, target, *VISITORS[who])
 
 
 class SocketHook(WebSocketMiddleware):
@@ -1360,50 +1156,51 @@ for what, before in {
     "code": {"code": 4000},
     "code and reason": {"code": 4000, "reason": "no"},
     "other keys": {"other": 1},
-    "an error": lambda request: 1 // 0,
-    "another handler": choose("_ws_route_handler", value="ws_index"),
-    "a private handler": choose("_ws_route_handler", value="_ws_private"),
-    "no handler": choose("_ws_route_handler", value="ws_none_such"),
+    "an error": fail,
+    "another handler": choose("_ws_route_handler", "ws_index"),
+    "a private handler": choose("_ws_route_handler", "_ws_private"),
+    "no handler": choose("_ws_route_handler", "ws_none_such"),
 }.items():
-    CALLS[f"socket hook: {what}"] = lambda before=before: hooked_socket("/returns", before)
-    CALLS[f"second socket hook: {what}"] = lambda before=before: hooked_socket("/returns", None, before)
-for target in ("/none", "/need", "/fails", "/fails_later", "/echo", "/silent"):
-    CALLS[f"socket hooks around {target}"] = lambda target=target: hooked_socket(target, None, None)
+    call(f"socket hook: {what}", hooked_socket, "/returns", before)
+    call(f"second socket hook: {what}", hooked_socket, "/returns", None, before)
+for target in words("/none /need /fails /fails_later /echo /silent"):
+    call(f"socket hooks around {target}", hooked_socket, target, None, None)
 
 
 # --- lifespan, settings, names ----------------------------------------------------------------------------
 
 
-def lives(startup: Any, shutdown: Any, *kinds: str) -> Callable[[], Any]:
-    async def run() -> Any:
-        app, note = App(), []
+async def lives(startup: str, shutdown: str) -> Any:
+    """What is answered, and which handlers ran, each of which is ok, fails, or is a plain function."""
+    app, note = App(), []
 
-        def handler(name: str, kind: Any) -> Any:
-            async def handle() -> None:
-                note.append(name)
-                if kind == "fails":
-                    raise KeyError("secret")
+    def handler(name: str, kind: str) -> Any:
+        async def handle() -> None:
+            note.append(name)
+            if kind == "fails":
+                raise KeyError("secret")
 
-            def plain() -> None:
-                note.append(name)
+        def plain() -> None:
+            note.append(name)
 
-            return plain if kind == "plain" else handle
+        return plain if kind == "plain" else handle
 
-        app.startup_handlers += [handler(f"up {number}", kind) for number, kind in enumerate(startup)]
-        app.shutdown_handlers += [handler(f"down {number}", kind) for number, kind in enumerate(shutdown)]
-        return [await lifespan(app, *kinds), note]
-
-    return run
+    app.startup_handlers += [handler(f"up {at}", kind) for at, kind in enumerate(words(startup))]
+    app.shutdown_handlers += [handler(f"down {at}", kind) for at, kind in enumerate(words(shutdown))]
+    return [await lifespan(app, "startup", "shutdown"), note]
 
 
-CALLS["lifespan: nothing"] = lives([], [], "startup", "shutdown")
-CALLS["lifespan: handlers"] = lives(["ok", "ok"], ["ok", "ok"], "startup", "shutdown")
-CALLS["lifespan: a plain function"] = lives(["plain"], ["plain"], "startup", "shutdown")
-CALLS["lifespan: a startup fails"] = lives(["ok", "fails", "ok"], ["ok"], "startup", "shutdown")
-CALLS["lifespan: a shutdown fails"] = lives(["ok"], ["fails", "ok"], "startup", "shutdown")
-CALLS["lifespan: another scope"] = lambda: http(App(), type="other")
+for what, startup, shutdown in (
+    ("nothing", "", ""),
+    ("handlers", "ok ok", "ok ok"),
+    ("a plain function", "plain", "plain"),
+    ("a startup fails", "ok fails ok", "ok"),
+    ("a shutdown fails", "ok", "fails ok"),
+):
+    call(f"lifespan: {what}", lives, startup, shutdown)
+call("lifespan: another scope", ask, App, type="other")
 
-for name, value in {
+for name, values in {
     "body_timeout": (5, 5.0, None, 0, -1, "5", True),
     "max_body_size": (1, None, 0, -1, 1.5, "1", True),
     "max_form_field_size": (1, None, 0, 2.5),
@@ -1413,54 +1210,53 @@ for name, value in {
     "session_id_validator": (str, None, 3),
     "other": (1,),
 }.items():
-    for one in value:
-        call(f"setting: {name}={one!r}")(
-            lambda name=name, one=one: outcome(lambda: App(**{name: one}) and "made")
+    for value in values:
+        calling(
+            f"setting: {name}={value!r}", lambda name, value: App(**{name: value}) and "made", name, value
         )
-CALLS["setting: a backend by position"] = lambda: outcome(
-    lambda: type(App(InMemorySessionBackend()).session_backend).__name__
-)
-CALLS["setting: no backend"] = lambda: outcome(lambda: type(App(None).session_backend).__name__)
-CALLS["setting: something else as a backend"] = lambda: outcome(lambda: App(3) and "made")
+
+
+def backend_of(*arguments: Any) -> str:
+    return type(App(*arguments).session_backend).__name__
+
+
+calling("setting: a backend by position", lambda: backend_of(InMemorySessionBackend()))
+calling("setting: no backend", backend_of, None)
+calling("setting: something else as a backend", lambda: App(3) and "made")
 
 for name in words(
     "App Request WebSocketRequest WebSocket ConnectionClosed MultipartFileError HttpMiddleware "
     "WebSocketMiddleware SessionBackend InMemorySessionBackend current_request SESSION_TIMEOUT "
     "DEFAULT_MAX_BODY_SIZE DEFAULT_MAX_FORM_FIELD_SIZE JINJA_INSTALLED MULTIPART_INSTALLED logger"
 ):
-    CALLS[f"name: {name}"] = lambda name=name: hasattr(micropie, name)
+    call(f"name: {name}", hasattr, micropie, name)
 for name in words(
     "session_backend body_timeout max_body_size max_form_field_size session_timeout "
     "session_cookie_secure middlewares ws_middlewares startup_handlers shutdown_handlers env"
 ):
-    CALLS[f"attribute: {name}"] = lambda name=name: outcome(lambda: hasattr(App(), name))
-CALLS["attribute: request outside of one"] = lambda: outcome(lambda: App().request)
+    calling(f"attribute: {name}", lambda name: hasattr(App(), name), name)
+calling("attribute: request outside of one", lambda: App().request)
 
-SCOPE = scope_of("http", "GET", "/a/b?c=d", {"x-a": "1"})
+
+def request(**more: Any) -> Any:
+    return micropie.Request(scope_of("http", "GET", "/a/b?c=d", {"x-a": "1"}) | more)
+
+
+def handshake() -> Any:
+    return micropie.WebSocketRequest(scope_of("websocket", "", "/a", {}))
+
+
 for name in words("method path_params query_params body_params session files headers body_parsed"):
-    CALLS[f"Request(scope).{name}"] = lambda name=name: outcome(
-        lambda: getattr(micropie.Request(dict(SCOPE)), name)
-    )
-    CALLS[f"WebSocketRequest(scope).{name}"] = lambda name=name: outcome(
-        lambda: getattr(
-            micropie.WebSocketRequest(scope_of("websocket", "", "/a", {})),
-            name,
-        )
-    )
-for name in ("query", "form", "json"):
-    CALLS[f"Request(scope).{name}()"] = lambda name=name: outcome(
-        lambda: getattr(micropie.Request(dict(SCOPE)), name)("c", "default")
-    )
-CALLS["Request(scope) with a session"] = lambda: outcome(
-    lambda: micropie.Request(SCOPE | {"session": {"a": 1}}).session
-)
-CALLS["ConnectionClosed()"] = lambda: outcome(lambda: repr(ConnectionClosed()))
-CALLS["isinstance(ConnectionClosed(), Exception)"] = lambda: isinstance(ConnectionClosed(), Exception)
-CALLS["MultipartFileError(cause)"] = lambda: outcome(
-    lambda: repr(micropie.MultipartFileError(KeyError()).cause)
-)
-for name in ("HttpMiddleware", "WebSocketMiddleware", "SessionBackend"):
-    CALLS[f"{name}()"] = lambda name=name: outcome(lambda: getattr(micropie, name)() and "made")
+    for what, make in (("Request", request), ("WebSocketRequest", handshake)):
+        calling(f"{what}(scope).{name}", lambda make, name: getattr(make(), name), make, name)
+for name in words("query form json"):
+    calling(f"Request(scope).{name}()", lambda name: getattr(request(), name)("c", "default"), name)
+calling("Request(scope) with a session", lambda: request(session={"a": 1}).session)
+calling("ConnectionClosed()", lambda: repr(ConnectionClosed()))
+call("isinstance(ConnectionClosed(), Exception)", lambda: isinstance(ConnectionClosed(), Exception))
+calling("MultipartFileError(cause)", lambda: repr(micropie.MultipartFileError(KeyError()).cause))
+for name in words("HttpMiddleware WebSocketMiddleware SessionBackend"):
+    calling(f"{name}()", lambda name: getattr(micropie, name)() and "made", name)
 
 
 # --- all of it -------------------------------------------------------------------------------------------
