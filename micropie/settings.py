@@ -80,7 +80,7 @@ def _seconds(name: str, value: Any) -> Any:
 
 def _bounded_seconds(name: str, value: Any) -> Any:
     if value is None:
-        raise TypeError(f"{name} is a number of seconds, and needs a bound")
+        raise TypeError(f"{name} is a number of seconds, and can't be None")
     return _seconds(name, value)
 
 

@@ -114,7 +114,7 @@ def test_a_route_cannot_have_a_name_that_the_app_needs(name: str) -> None:
     async def route(self: App) -> str:
         return ""
 
-    with pytest.raises(TypeError, match=rf"Site\.{name}: an app uses this name itself"):
+    with pytest.raises(TypeError, match=rf"Site\.{name}: App uses this name itself"):
         type("Site", (App,), {name: route})()
 
 

@@ -184,6 +184,20 @@ async def test_what_cannot_be_sent_is_an_error(
     assert words in caplog.text
 
 
+async def test_a_forgotten_await(caplog: pytest.LogCaptureFixture) -> None:
+    """The error names the coroutine that a handler returned, and says what to write."""
+
+    class Forgetful(App):
+        async def index(self) -> Any:
+            return self._found()
+
+        async def _found(self) -> str:
+            return "pie"
+
+    assert (await http(Forgetful(), "/")).status == 500
+    assert "._found(), without awaiting it; write 'return await ...'" in caplog.text
+
+
 async def test_header_fields_are_sent_in_order_and_as_often_as_given() -> None:
     fields = [("Set-Cookie", "a=1"), ("X-B", "ä"), ("Set-Cookie", "b=2"), ("Content-Length", "999")]
     given = (200, "x", fields)

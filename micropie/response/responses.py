@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from micropie.exceptions import HTTPError, status_line
@@ -71,8 +71,14 @@ def _answer(status: int, body: Any, headers: Headers | Mapping[str, str]) -> Ans
         return Answer(status, bytes(body), headers)
     if isinstance(body, (int, float)):
         return Answer(status, str(body), headers)
+    if isinstance(body, Coroutine):
+        body.close()  # else Python warns as well that it was never awaited
+        name = getattr(body, "__qualname__", "one")
+        raise TypeError(
+            f"a handler returned a coroutine, {name}(), without awaiting it; write 'return await ...'"
+        )
     raise TypeError(
-        f"a handler returned {type(body).__name__}; it can return str, bytes, dict, list, None, a generator, "
+        f"a handler returned {type(body).__name__}; it can return str, bytes, a number, dict, list, None, a generator, "
         "or a tuple of status, one of these, and headers"
     )
 

@@ -86,7 +86,7 @@ class Parameter:
         self.default: Any = default
         self.session_only: bool = is_session_only(annotation)
         if self.session_only and star:
-            raise TypeError(f"{star}{name} cannot be a FromSession; a parameter of its own can")
+            raise TypeError(f"{star}{name} cannot be a FromSession; give the value a parameter of its own")
         if is_session_only(default):
             raise TypeError("FromSession is an annotation, not a default: write it after a colon")
         found = conversion(annotation, stored=self.session_only)

@@ -46,7 +46,7 @@ def methods(*names: str) -> Callable[[F], F]:
         TypeError: Without a name, as in ``@methods`` without parentheses.
     """
     if not names or not all(isinstance(name, str) and name.isalpha() for name in names):
-        raise TypeError('write the methods that are allowed: @methods("GET", "POST")')
+        raise TypeError('@methods takes the names of HTTP methods, as in @methods("GET", "POST")')
     allowed = {name.upper() for name in names}
     if "GET" in allowed:
         allowed.add("HEAD")
@@ -178,7 +178,7 @@ class Routes:
         for name in sorted(names & RESERVED):
             if isinstance(inspect.getattr_static(app, name), FunctionType):
                 raise TypeError(
-                    f"{type(app).__name__}.{name}: an app uses this name itself; call the route another"
+                    f"{type(app).__name__}.{name}: App uses this name itself; give the method another one"
                 )
         for name in sorted(names):
             segment = name.removeprefix("ws_")

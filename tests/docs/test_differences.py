@@ -173,7 +173,7 @@ async def test_other_methods() -> None:
 @difference("Routes called ``env``, ``mount``, ``request``, ``url_for`` or ``websockets``")
 async def test_reserved_names() -> None:
     for name in ("env", "mount", "request", "url_for", "websockets"):
-        with pytest.raises(TypeError, match="an app uses this name itself"):
+        with pytest.raises(TypeError, match="App uses this name itself"):
             type("Shop", (App,), {name: lambda _: "here"})()
 
 

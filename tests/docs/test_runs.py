@@ -236,7 +236,7 @@ def test_logging(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["request", "mount", "env", "websockets"])
 def test_a_name_that_cannot_be_a_route(name: str) -> None:
     app = type("Shop", (micropie.App,), {name: lambda _: "here"})
-    with pytest.raises(TypeError, match=f"Shop.{name}: an app uses this name itself"):
+    with pytest.raises(TypeError, match=f"Shop.{name}: App uses this name itself"):
         app()
 
 

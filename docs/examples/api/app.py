@@ -1,4 +1,4 @@
-"""API: orders as JSON. Annotations say what may come in, and MicroPie refuses the rest."""
+"""API: orders as JSON. Annotations say what is valid, and MicroPie refuses anything else."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -1,4 +1,4 @@
-"""Board: everybody draws on one picture, and whoever comes late finds it there."""
+"""Board: everybody draws on one picture, and it is still there when you come late."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Chat: rooms, names, who is there, and what was said before one came."""
+"""Chat: rooms, names, who is there, and what was said before you came."""
 
 import asyncio
 from collections import deque

@@ -1,4 +1,4 @@
-"""A game: whoever has seven pies first, wins. Beware of the cat."""
+"""A game: the first with seven pies wins. Beware of the cat."""
 
 import asyncio
 import math
