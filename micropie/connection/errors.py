@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import traceback
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from micropie.exceptions import HTTPError, MultipartFileError, the_one
 from micropie.headers import field_list
 from micropie.request.request import Request
 from micropie.response.responses import TEXT, Answer, answer, encode_answer, error_answer
 
-if TYPE_CHECKING:
-    from micropie.app import App
-
 logger: logging.Logger = logging.getLogger("micropie")
+
+
+class Paged(Protocol):
+    """What an app is here: who makes a page for an error status."""
+
+    async def _error_page(self, status: int, detail: str) -> Any: ...
 
 
 async def answer_to(request: Request, error: BaseException) -> Answer:
@@ -32,7 +35,7 @@ async def answer_to(request: Request, error: BaseException) -> Answer:
     return await error_page(request._app, HTTPError(500))
 
 
-async def error_page(app: App, error: HTTPError) -> Answer:
+async def error_page(app: Paged, error: HTTPError) -> Answer:
     """The app's page for an error status; the plain one if making it fails."""
     try:
         made = await app._error_page(error.status, error.detail)

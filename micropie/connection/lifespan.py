@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
+from micropie.core import Core
+from micropie.routing.mounts import Mount
 from micropie.types import Message, Receive, Scope, Send
-
-if TYPE_CHECKING:
-    from micropie.app import App
-    from micropie.routing.mounts import Mount
 
 logger: logging.Logger = logging.getLogger("micropie")
 
 
-async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+class Startable(Protocol):
+    """What an app is here."""
+
+    startup_handlers: list[Callable[[], Awaitable[None] | None]]
+    shutdown_handlers: list[Callable[[], Awaitable[None] | None]]
+    _micropie: Core
+
+
+async def serve_lifespan(app: Startable, scope: Scope, receive: Receive, send: Send) -> None:
     """Run the startup handlers, wait for the server's end, run the shutdown handlers.
 
     Raises:
@@ -48,7 +55,7 @@ async def serve_lifespan(app: App, scope: Scope, receive: Receive, send: Send) -
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _start(app: App, scope: Scope, children: list[Child]) -> bool:
+async def _start(app: Startable, scope: Scope, children: list[Child]) -> bool:
     """Run the startup handlers, then start the mounted apps, each one once; whether all went well."""
     try:
         app._micropie.check()
@@ -63,7 +70,7 @@ async def _start(app: App, scope: Scope, children: list[Child]) -> bool:
     return True
 
 
-async def _stop(app: App, children: list[Child]) -> bool:
+async def _stop(app: Startable, children: list[Child]) -> bool:
     """Stop the children that run, then call every shutdown handler; whether all went well."""
     well = True
     for stop in [child.stop for child in reversed(children)] + list(app.shutdown_handlers):

@@ -5,21 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date, time, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from micropie.exceptions import HTTPError
 from micropie.request.request import OUTER_KEY, Request, current_request
 
-if TYPE_CHECKING:
-    from micropie.app import App
+from .arguments import Parameter, Plan
+from .mounts import Mount
+from .routes import Handler, Routes
 
-    from .arguments import Parameter, Plan
-    from .routes import Handler
+
+class Addresses(Protocol):
+    """What an app keeps that says where its handlers are."""
+
+    http_routes: Routes
+    websocket_routes: Routes
+    mounts: list[Mount]
+
+
+class Addressed(Protocol):
+    """What an app is here."""
+
+    @property
+    def _micropie(self) -> Addresses: ...
 
 
 def url_for(
-    app: App, handler: str | Callable[..., Any], segments: tuple[Any, ...], values: Mapping[str, Any]
+    app: Addressed, handler: str | Callable[..., Any], segments: tuple[Any, ...], values: Mapping[str, Any]
 ) -> str:
     """The path that leads to a handler, as :meth:`~micropie.App.url_for` says it."""
     if not isinstance(handler, str):
@@ -121,7 +134,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _root_of(app: App) -> str:
+def _root_of(app: Addressed) -> str:
     """The root path below which this request's client finds an app: this one, an outer one, or one mounted there."""
     request: Request | None = current_request.get(None)
     if request is None:
@@ -136,7 +149,7 @@ def _root_of(app: App) -> str:
     )
 
 
-def _prefix_of(app: App, outer: App) -> str | None:
+def _prefix_of(app: Addressed, outer: Addressed) -> str | None:
     """The prefix below which an app is mounted in another one; empty for the same."""
     if app is outer:
         return ""

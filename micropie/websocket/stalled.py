@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from micropie.concurrency import awaited_by_tasks, this_task
-
-if TYPE_CHECKING:
-    from micropie.app import App
-
-    from .wire import Wire
+from micropie.types import Message
 
 #: How long to wait for the server's word about a client that has gone, in seconds.
 LEAVE_GRACE = 1.0
@@ -29,6 +25,22 @@ _IDLE = 6.0
 _LONGEST_TURN = 0.01
 
 
+class Limited(Protocol):
+    """What an app is here: who says how long a send may wait."""
+
+    send_timeout: float | None
+
+
+class Socket(Protocol):
+    """What a WebSocket is here."""
+
+    _pending: Awaitable[Message] | None
+
+    async def _failed_send(self, error: BaseException) -> BaseException: ...
+    def _drop(self) -> None: ...
+    def _interrupt(self, task: asyncio.Task[Any]) -> None: ...
+
+
 class Watch:
     """The watch over the open sockets of one app.
 
@@ -37,7 +49,7 @@ class Watch:
         sockets: Its open sockets.
     """
 
-    def __init__(self, app: App, sockets: Collection[Wire]) -> None:
+    def __init__(self, app: Limited, sockets: Collection[Socket]) -> None:
         self._app = app
         self._sockets = sockets
         #: The loop on which it is held; None while nothing is open.
@@ -46,8 +58,8 @@ class Watch:
         self._waiting: dict[object, int] = {}
         self._sends: frozenset[int] = frozenset()
         # Whose readers and senders are to be woken: at once, and when their time has come.
-        self._due: list[Wire] = []
-        self._later: list[tuple[float, Wire]] = []
+        self._due: list[Socket] = []
+        self._later: list[tuple[float, Socket]] = []
         self._last_turn = 0.0
         #: Whether the server has said that it stops.
         self.stopping = False
@@ -85,7 +97,7 @@ class Watch:
         else:
             self.loop = None
 
-    def _waiting_sends(self) -> Iterator[tuple[asyncio.Task[Any], object, Wire]]:
+    def _waiting_sends(self) -> Iterator[tuple[asyncio.Task[Any], object, Socket]]:
         """The tasks that wait in a send, the send, and its socket."""
         for task, step in awaited_by_tasks():
             if id(getattr(step, "cr_code", None)) in self._sends and step.cr_frame is not None:
@@ -105,13 +117,13 @@ class Watch:
 
     # --- waking ----------------------------------------------------------------------------------------
 
-    def wake(self, ws: Wire) -> None:
+    def wake(self, ws: Socket) -> None:
         """Have whoever waits in a receive or a send of a socket see that it is over."""
         self._due.append(ws)
         if len(self._due) == 1:
             asyncio.get_running_loop().call_soon(self._wake_due)
 
-    def wake_later(self, ws: Wire) -> None:
+    def wake_later(self, ws: Socket) -> None:
         """The same if the server does not: it has a moment for that."""
         loop = asyncio.get_running_loop()
         self._later.append((loop.time() + LEAVE_GRACE, ws))
