@@ -242,7 +242,7 @@ class Text(Leaf):
     """Accepts any text, and nothing else."""
 
     def read(self, value: Any, *, stored: bool) -> Any:
-        return value if isinstance(value, str) else BAD
+        return value if isinstance(value, str) and not isinstance(value, Sent) else BAD
 
 
 class AsSent(Leaf):
@@ -277,11 +277,20 @@ class Unsupported(Leaf):
         return value if stored and self._kind is not None and isinstance(value, self._kind) else BAD
 
 
+class Sent(str):
+    """A file of a form, by its name."""
+
+    __slots__ = ()
+
+
 class File(Leaf):
     """An upload: no value of another source can be it."""
 
     segment = False
     file = True
+
+    def read(self, value: Any, *, stored: bool) -> Any:
+        return value if type(value) is Sent else BAD
 
     def refused(self, *, stored: bool) -> bool:
         return stored
@@ -826,6 +835,15 @@ class Expected:
             return self.of_texts([value])
         return self.missing if self._shape.only else _or(400, self._shape.read(value, stored=False))
 
+    def of_files(self, names: list[str]) -> Any:
+        """The same of all files of one name; an input without a file in it has no name."""
+        files = [Sent(name) for name in names if name]
+        if files:
+            return self.of_texts(files)
+        if isinstance(self.missing, list):
+            return self.missing
+        return _or(400, self._shape.read([] if self._shape.repeated else "", stored=False))
+
     def of_session(self, value: Any) -> Any:
         return _or(self.missing, BAD if self._shape.file else self._shape.read(value, stored=True))
 
@@ -845,6 +863,13 @@ class Expected:
             pairs = map(list, itertools.product(texts[:3], texts[-3:]))
             many = [*([text] for text in texts), *lists, *pairs, texts[:3]]
             yield from self._each("query, form, multipart, ws query", many, self.of_texts)
+            if self._shape.file:
+                blank = [] if declared.startswith("**") else [[""], ["", ""]]
+                yield from self._each(
+                    "files", [["a.txt"], ["a.txt", "b"], ["", "a.txt", ""], *blank], self.of_files
+                )
+            elif isinstance(self._shape, Leaf) and not self._shape.any:
+                yield from self._each("files", [["a.txt"], ["a.txt", "b"]], self.of_files)
             yield from self._each("json", list(filter(_is_json, tries)), self.of_json)
         if by_name and not declared.startswith("**"):
             yield from self._each("session, ws session", tries, self.of_session)
@@ -863,6 +888,13 @@ class Expected:
                 yield source, value, expect(value)
 
 
+def as_sent(value: Any) -> Any:
+    """What a handler got, with each upload as what was sent."""
+    if isinstance(value, Upload):
+        return Sent(value.filename)
+    return type(value)(map(as_sent, value)) if type(value) in (list, tuple, set, frozenset) else value
+
+
 def _or(otherwise: Any, found: Any) -> Any:
     return otherwise if found is BAD else [found]
 
@@ -876,7 +908,7 @@ async def send(app: Any, source: str, value: Any) -> int:
     """Send a value to the page or to the socket; the status of the answer, which is 101 for a socket that opened."""
     *socket, source = source.split()
     query, headers, body, more = "", [], b"", {}
-    method = "POST" if source in ("form", "multipart", "json") else "GET"
+    method = "POST" if source in ("form", "multipart", "files", "json") else "GET"
     if source == "path":
         more = {"path": "/page/" + value, "raw_path": b"/page/" + quote(value, safe="").encode()}
     elif source in ("query", "form"):
@@ -885,6 +917,10 @@ async def send(app: Any, source: str, value: Any) -> int:
         headers = [FORM] if source == "form" else []
     elif source == "multipart":
         parts = [f'--edge\r\nContent-Disposition: form-data; name="x"\r\n\r\n{one}\r\n' for one in value]
+        headers, body = [MULTIPART], "".join([*parts, "--edge--\r\n"]).encode()
+    elif source == "files":
+        form = 'Content-Disposition: form-data; name="x"; filename="{}"\r\nContent-Type: text/plain\r\n\r\n{}'
+        parts = [f"--edge\r\n{form.format(name, name and 'content')}\r\n" for name in value]
         headers, body = [MULTIPART], "".join([*parts, "--edge--\r\n"]).encode()
     elif source == "json":
         headers, body = [JSON], json.dumps({"x": value}).encode()
@@ -913,7 +949,7 @@ async def problems(row: Row) -> tuple[list[str], int]:
         app.session_backend.data = {}
         status = await send(app, source, value)
         fits = status in (200, 101) if isinstance(expected, list) else status == expected
-        if not fits or not same(app.got, expected if isinstance(expected, list) else []):
+        if not fits or not same(as_sent(app.got), expected if isinstance(expected, list) else []):
             asked = f"{source} {value!r:.80}"
             found.append(f"{asked}: {expected!r:.80} must come, and {status} {app.got!r:.80} came")
         count += 1

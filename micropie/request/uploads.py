@@ -410,10 +410,10 @@ def as_upload(value: Any) -> Upload:
     return Upload(value["filename"], value["content_type"], content)
 
 
-def is_blank(value: dict[str, Any]) -> bool:
-    """Whether a file input was left empty."""
-    content = value["content"]
-    return not value["filename"] and isinstance(content, FileQueue) and not content.received
+def is_blank(value: Any) -> bool:
+    """Whether it is a file input that was left empty."""
+    content = value["content"] if isinstance(value, dict) and "content" in value else None
+    return isinstance(content, FileQueue) and not value["filename"] and not content.received
 
 
 class MultipartForm:

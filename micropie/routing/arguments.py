@@ -291,7 +291,9 @@ class Plan:
         if request._contents is not None:
             for name in request._contents.names():
                 sent[name] = sent.get(name) or request._contents.values(name)
-        for name, values in sent.items():
+        for name, came in sent.items():
+            # A file input that was left empty is missing.
+            values = [value for value in came or () if not is_blank(value)] if extra.file else came
             if values and name not in self.names:
                 keywords[name] = extra._converted(values)
 
