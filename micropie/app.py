@@ -244,7 +244,7 @@ class App:
         see the state that its lifespan sets.
 
         Args:
-            prefix: Such as ``"/admin"``.  If several fit a path, the longest one counts.
+            prefix: Such as ``"/admin"``, not percent-encoded.  If several fit a path, the longest one counts.
             app: The other app.
             session: Whether it shares this app's session: a MicroPie app as its ``request.session``, any other one as
                 ``scope["session"]``.  With False, no session is loaded for its requests, and this app's hooks
@@ -252,8 +252,9 @@ class App:
                 sessions of its own.
 
         Raises:
-            ValueError: If the prefix does not begin with a slash, is only a slash, or belongs to a route or another
-                app already.
+            ValueError: If the prefix does not begin with a slash, if no path can begin with it (``"/"``, ``"/a//b"``,
+                ``"/.."``, ``"/a?"``, or ``"/my%20files"``, which is written ``"/my files"``), or if it belongs to a
+                route or another app already.
             TypeError: If the other app cannot be called.
         """
         if not callable(app) or isinstance(app, type):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import Any, Final, NamedTuple, TypedDict
 
 from .request.cookies import SameSite, format_cookie
@@ -79,8 +80,8 @@ def _seconds(name: str, value: Any) -> Any:
 
 
 def _bounded_seconds(name: str, value: Any) -> Any:
-    if value is None:
-        raise TypeError(f"{name} is a number of seconds, and can't be None")
+    if value in (None, inf):
+        raise TypeError(f"{name} is a number of seconds, and can't be {'None' if value is None else 'infinite'}")
     return _seconds(name, value)
 
 

@@ -687,6 +687,7 @@ def test_its_settings() -> None:
     assert App(send_timeout=None).send_timeout is None
     for wrong in (
         {"close_timeout": None},
+        {"close_timeout": float("inf")},
         {"close_timeout": "3"},
         {"close_timeout": 0},
         {"send_timeout": -1},

@@ -110,6 +110,8 @@ def test_cookies_are_parsed(header: str, cookies: dict[str, str]) -> None:
         ({"path": "/a"}, "n=v; Path=/a; HttpOnly; Secure; SameSite=Lax"),
         ({"max_age": 60}, "n=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax"),
         ({"max_age": 0}, "n=v; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"),
+        ({"path": "/" + "x" * 1023}, f"n=v; Path=/{'x' * 1023}; HttpOnly; Secure; SameSite=Lax"),
+        ({"domain": ".localhost"}, "n=v; Path=/; Domain=.localhost; HttpOnly; Secure; SameSite=Lax"),
         ({"domain": "example.com"}, "n=v; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"),
         ({"secure": False, "httponly": False}, "n=v; Path=/; SameSite=Lax"),
         ({"samesite": "strict"}, "n=v; Path=/; HttpOnly; Secure; SameSite=Strict"),
@@ -136,10 +138,25 @@ def test_a_cookie_is_formatted(arguments: dict[str, Any], cookie: str) -> None:
             ("n", value, {}, "must be encoded first")
             for value in ("a b", "a;b", "a,b", 'a"', "a\\", "ä", "\n")
         ),
-        ("n", "v", {"path": "/;x"}, "path or domain"),
-        ("n", "v", {"path": "/\r\nX: y"}, "path or domain"),
-        ("n", "v", {"path": "/ä"}, "path or domain"),
-        ("n", "v", {"domain": "a;b"}, "path or domain"),
+        # Browsers ignore such a path or domain, and drop a cookie that is too long.
+        *(
+            ("n", "v", {"path": path}, "the path of the cookie n begins with a slash")
+            for path in ("/;x", "/\r\nX: y", "/ä", "", "x", "../x", "/" + "x" * 1024)
+        ),
+        *(
+            ("n", "v", {"domain": domain}, "the domain of the cookie n is a host name")
+            for domain in (
+                "a;b",
+                "",
+                ".",
+                "a..b",
+                "a.example:8000",
+                "https://a.example",
+                "a.example.",
+                "ä.example",
+            )
+        ),
+        ("n", "v" * 4096, {}, "more than 4096 bytes"),
         ("n", "v", {"samesite": "Lax"}, "samesite is 'lax', 'strict' or 'none', not 'Lax'"),
         ("n", "v", {"samesite": "none", "secure": False}, "only together with secure=True"),
         (

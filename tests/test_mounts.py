@@ -91,7 +91,13 @@ class Parent(App):
 # --- which app, which scope -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "//", "admin", "admin/", None, 5])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("", "/", "//", "admin", "admin/", None, 5, "//a", "/a//b", "/a/../b", "/..", "/.", "/a?b", "/a#b"),
+        *("/my%20files", "/a\nb", "/a\x00"),
+    ],
+)
 def test_a_prefix_begins_with_a_slash(prefix: Any) -> None:
     with pytest.raises(ValueError, match="a prefix looks like '/admin', not"):
         App().mount(prefix, Child())

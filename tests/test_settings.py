@@ -67,7 +67,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("session_cookie", {"name": "__Host-sid", "domain": "a.example"}, ValueError, "and without a domain"),
     ("session_cookie", "", ValueError, "not a cookie name"),
     ("session_cookie", "a b", ValueError, "not a cookie name"),
-    ("session_cookie", {"path": "/;"}, ValueError, "path or domain"),
+    ("session_cookie", {"path": "/;"}, ValueError, "the path of the cookie session_id"),
     ("session_cookie", {"samesite": "Lax"}, ValueError, "samesite is 'lax', 'strict' or 'none'"),
     ("session_cookie_secure", 1, TypeError, "session_cookie_secure is True or False, not 1"),
     ("session_id_factory", None, TypeError, "session_id_factory is a function, not None"),

@@ -997,3 +997,27 @@ async def test_everybody_who_waits_for_the_end_of_a_file_gets_it() -> None:
         Many(), "/", "POST", headers=[TYPE], body=[file("file", b"x" * 9)[:-2], b"\r\n" + END]
     )
     assert sum(answer.json) == 9
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        ("image/png; q=1", "image/png; q=1"),
+        ("", "application/octet-stream"),
+        ("text/html\x01", "application/octet-stream"),
+        ("text/\x7f", "application/octet-stream"),
+        ("text/п", "application/octet-stream"),
+    ],
+)
+async def test_a_files_media_type_can_be_sent_on(sent: str, seen: str) -> None:
+    """A handler may send a file back under the media type that its client gave it: no client makes that a 500."""
+
+    class Mirror(App):
+        async def index(self, file: Upload) -> Any:
+            return 200, await file.read(), [("Content-Type", file.content_type)]
+
+    head = f'Content-Disposition: form-data; name="file"; filename="a"\r\nContent-Type: {sent}\r\n\r\nx\r\n'
+    body = f"--{BOUNDARY}\r\n{head}".encode() + END
+    kind = ("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
+    answer = await http(Mirror(), "/", "POST", headers=[kind], body=body)
+    assert (answer.status, answer.headers["content-type"], answer.text) == (200, seen, "x")

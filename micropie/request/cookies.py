@@ -14,7 +14,11 @@ SameSite = Literal["lax", "strict", "none"]
 
 # RFC 6265, section 4.1.1: neither white space nor quotes, comma, semicolon or backslash.
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*").fullmatch
-_COOKIE_ATTRIBUTE = re.compile(r"[ -:<-~]*").fullmatch
+_COOKIE_PATH = re.compile(r"/[ -:<-~]*").fullmatch
+_COOKIE_DOMAIN = re.compile(r"\.?[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*").fullmatch
+#: What browsers hold of name and value together, and of a path (RFC 6265bis, section 5.6), in bytes.
+_LONGEST_COOKIE = 4096
+_LONGEST_PATH = 1024
 
 # RFC 6265bis, section 4.1.3, and what each of them insists on besides Secure.
 _PREFIXES = ("__host-http-", "__http-", "__host-", "__secure-")
@@ -77,6 +81,18 @@ def _check_prefix(name: str, path: str, domain: str | None, *, httponly: bool) -
         raise ValueError(f"browsers accept {name} only with httponly=True")
 
 
+def _check_place(name: str, path: str, domain: str | None) -> None:
+    if not _COOKIE_PATH(path) or len(path) > _LONGEST_PATH:
+        raise ValueError(
+            f"the path of the cookie {name} begins with a slash, is ASCII without a semicolon, and has at most "
+            f"{_LONGEST_PATH} characters; browsers ignore {path[:100]!r}"
+        )
+    if domain is not None and not _COOKIE_DOMAIN(domain):
+        raise ValueError(
+            f"the domain of the cookie {name} is a host name such as 'example.com', not {domain!r}"
+        )
+
+
 def format_cookie(
     name: str,
     value: str,
@@ -100,14 +116,17 @@ def format_cookie(
         raise ValueError(f"not a cookie name: {name!r}")
     if not _COOKIE_VALUE(value):
         raise ValueError(f"the value of the cookie {name} must be encoded first, for example with quote()")
-    if not _COOKIE_ATTRIBUTE(path) or not _COOKIE_ATTRIBUTE(domain or ""):
-        raise ValueError(f"path or domain of the cookie {name} has characters that do not belong there")
+    if len(name) + len(value) > _LONGEST_COOKIE:
+        raise ValueError(
+            f"browsers drop the cookie {name}: name and value have more than {_LONGEST_COOKIE} bytes"
+        )
     if samesite not in ("lax", "strict", "none"):
         raise ValueError(f"samesite is 'lax', 'strict' or 'none', not {samesite!r}")
     if not secure and only_secure(name, samesite, partitioned=partitioned):
         what = name if _prefix(name) else "a partitioned cookie" if partitioned else "samesite='none'"
         raise ValueError(f"browsers accept {what} only together with secure=True")
     _check_prefix(name, path, domain, httponly=httponly)
+    _check_place(name, path, domain)
     attributes = [f"{name}={value}", f"Path={path}"]
     if max_age is not None:
         attributes.append(f"Max-Age={max_age:d}")

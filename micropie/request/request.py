@@ -463,7 +463,8 @@ class Request:
                 needs ``samesite="none"`` too.
 
         Raises:
-            ValueError: If a part has characters that a cookie cannot hold, or if browsers would drop the cookie.  They
+            ValueError: If a part has characters that a cookie cannot hold, or if browsers would drop the cookie or a
+                part of it.  They take up to 4,096 bytes of name and value, and a path that begins with a slash.  They
                 insist on ``secure`` for a partitioned cookie, for ``samesite="none"`` and for names that begin with
                 ``__Secure-`` or ``__Host-``; ``__Host-`` also needs the path ``/`` and no domain.
             RuntimeError: If the answer has begun.

@@ -269,7 +269,8 @@ class Upload:
 
     Attributes:
         filename: The name that the client gave the file.  Never use it as a path.
-        content_type: The media type that the client gave it, with its parameters, or ``application/octet-stream``.
+        content_type: The media type that the client gave it, with its parameters, or ``application/octet-stream``
+            if it gave none, or one that no header can hold.
     """
 
     __slots__ = ("_content", "_failed", "_file", "_rest", "content_type", "filename")
@@ -578,7 +579,7 @@ class MultipartForm:
         self._queues.append(self._file)
         upload = {
             "filename": filename,
-            "content_type": segment.header("Content-Type", "").strip() or "application/octet-stream",
+            "content_type": _content_type(segment),
             "content": self._file,
         }
         if filename:
@@ -644,6 +645,12 @@ def _names(segment: MultipartSegment) -> tuple[str, str | None]:
         if "filename*" in parameters:
             filename = _extended(parameters["filename*"])
     return name, filename
+
+
+def _content_type(segment: MultipartSegment) -> str:
+    """The media type that a client gives a file.  A handler may send it on, so it is one that a header can hold."""
+    text: str = segment.header("Content-Type", "").strip()
+    return text if text and text.isascii() and text.isprintable() else "application/octet-stream"
 
 
 def _extended(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -28,14 +29,18 @@ class Mount(NamedTuple):
     session: bool = True
 
 
+#: What a decoded path never has, or no browser sends: the end of the path, an escape, an empty segment, dots.
+_UNREACHABLE = re.compile(r"[?#\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|/\.{0,2}(?:/|$)").search
+
+
 def parse_prefix(prefix: str) -> str:
     """The prefix of a mount, without a slash at the end.
 
     Raises:
-        ValueError: If it does not begin with a slash, or names no segment.
+        ValueError: If it does not begin with a slash, or no path is ever below it.
     """
-    if not isinstance(prefix, str) or not prefix.startswith("/") or not prefix.strip("/"):
-        raise ValueError(f"a prefix looks like '/admin', not {prefix!r}")
+    if not isinstance(prefix, str) or not prefix.startswith("/") or _UNREACHABLE(prefix.rstrip("/") or "/"):
+        raise ValueError(f"a prefix looks like '/admin', not {prefix!r}; it is not percent-encoded")
     return prefix.rstrip("/")
 
 

@@ -287,7 +287,7 @@ def split_path(scope: Scope, root: str) -> list[str]:
     if parts[0]:
         raise HTTPError(404)
     if root:
-        _strip_root(parts, root.rstrip("/").split("/"))
+        _strip_root(parts, root.rstrip("/").split("/"), path)
     else:
         del parts[0]
     if parts and not parts[-1]:
@@ -295,10 +295,14 @@ def split_path(scope: Scope, root: str) -> list[str]:
     return parts
 
 
-def _strip_root(parts: list[str], root: list[str]) -> None:
+def _strip_root(parts: list[str], root: list[str], path: str) -> None:
     """Take the root path off; some servers leave it out."""
     if parts[: len(root)] == root:
         del parts[: len(root)]
+    elif is_below(path, "/".join(root)):
+        raise HTTPError(
+            404
+        )  # an encoded slash at its end: for hooks and mounts that is one, for routes it is none
     elif not parts[0]:
         del parts[0]
 
