@@ -81,7 +81,9 @@ def _seconds(name: str, value: Any) -> Any:
 
 def _bounded_seconds(name: str, value: Any) -> Any:
     if value in (None, inf):
-        raise TypeError(f"{name} is a number of seconds, and can't be {'None' if value is None else 'infinite'}")
+        raise TypeError(
+            f"{name} is a number of seconds, and can't be {'None' if value is None else 'infinite'}"
+        )
     return _seconds(name, value)
 
 

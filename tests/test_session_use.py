@@ -360,6 +360,21 @@ async def test_no_cache_ever_gets_a_session_id(sent: str | None, told: str) -> N
     assert (second.cookies, second.headers.get("cache-control")) == ([], sent)
 
 
+@pytest.mark.parametrize("name", ["CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control"])
+async def test_no_cache_with_a_header_of_its_own_gets_a_session_id(name: str) -> None:
+    """Some caches obey their own header alone (RFC 9213): an answer with a session's cookie goes without it."""
+
+    class Public(HttpMiddleware):
+        async def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+            headers.append((name, "max-age=60"))
+
+    app = Site(Quick(user="alice"))
+    app.middlewares.append(Public())
+    first, second = [await http(app, "/look", headers=COOKIE) for _ in range(2)]
+    assert (len(first.cookies), first.headers.get(name.lower())) == (1, None)
+    assert (second.cookies, second.headers[name.lower()]) == ([], "max-age=60")
+
+
 # --- renewals -------------------------------------------------------------------------------------------
 
 

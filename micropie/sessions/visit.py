@@ -84,9 +84,15 @@ def _private(fields: RawHeaders) -> RawHeaders:
         if name == b"cache-control"
         else (name, value)
         for name, value in fields
+        if not _is_for_caches(name)
     ]
     kept = [(name, value) for name, value in kept if value or name != b"cache-control"]
     return _listed(kept, b"cache-control", b"private", unless=(b"private", b"no-store"))
+
+
+def _is_for_caches(name: bytes) -> bool:
+    """Whether it is for some shared caches, which obey it alone (RFC 9213), such as ``CDN-Cache-Control``."""
+    return name.endswith(b"-cache-control") or name == b"surrogate-control"
 
 
 def _is_public(rule: bytes) -> bool:
