@@ -17,6 +17,7 @@ from micropie.sessions.view import SessionView
 from . import http_programs, ws_programs
 from .http_programs import Exchange
 from .source import Seeded
+from .test_programs import hold
 from .trial import SECRET, Hook, Setting, Step, quiet
 from .virtual import VirtualLoop
 from .ws_programs import Program
@@ -305,6 +306,32 @@ def test_random_programs_find_what_is_broken(
     stage = module.Stage(loop)
     found = (problem for seed in range(5_000) for problem in stage.problems(module.generate(Seeded(seed))))
     assert any(report in problem for problem in found)
+
+
+class Judge:
+    """A stage that only looks at the program."""
+
+    def __init__(self, is_bad: Callable[[Exchange], bool]) -> None:
+        self._is_bad = is_bad
+
+    def problems(self, program: Exchange) -> list[str]:
+        return ["it is bad"] if self._is_bad(program) else []
+
+
+def test_a_failure_shows_the_smallest_program() -> None:
+    """Hypothesis shrinks; the program that was found first is told as well."""
+    judge = Judge(lambda program: len(program.setting.hooks) > 1)
+    with pytest.raises(AssertionError, match="it is bad") as failed:
+        hold(judge, http_programs.generate, 1_000)
+    notes = "\n".join(failed.value.__notes__)
+    assert "hooks=(Hook(), Hook())" in notes.replace(repr(Hook()), "Hook()")
+    assert "It was looked for since the program of seed" in notes
+
+
+def test_a_failure_that_hypothesis_does_not_find_is_one() -> None:
+    first = http_programs.generate(Seeded(0))
+    with pytest.raises(pytest.fail.Exception, match=r"seed 0 has \['it is bad'\], and Hypothesis finds no"):
+        hold(Judge(lambda program: program == first), http_programs.generate, 10)
 
 
 # --- the programs themselves ----------------------------------------------------------------------------
