@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import venv
 from pathlib import Path
 
-import pytest
-import yaml
-
-ROOT = Path(__file__).parents[2]
-CONFIG = yaml.safe_load((ROOT / ".readthedocs.yaml").read_text(encoding="utf-8"))
-LEFT_BY_TOOLS = (".git", ".tox", ".venv", "_build", "__pycache__", ".*_cache")
+from tests.docs.readthedocs import CONFIG
 
 
 def test_the_configuration_follows_the_schema() -> None:
@@ -34,31 +25,7 @@ def test_it_runs_the_environment_that_ci_runs() -> None:
     assert "python -m tox -e docs" in CONFIG["build"]["commands"]
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of the checkout without what tools left in it."""
-    return Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=shutil.ignore_patterns(*LEFT_BY_TOOLS)))
-
-
-def test_its_commands_build_the_site(checkout: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "python", with_pip=True)
-    # Nothing of the tox that runs this test may reach the tox that the commands start.
-    ours = re.compile(r"TOX_|COVERAGE_|PYTEST_|PYTHON(SAFE)?PATH|VIRTUAL_ENV")
-    environment = {name: value for name, value in os.environ.items() if not ours.match(name)}
-    environment["PATH"] = os.pathsep.join([str(tmp_path / "python" / "bin"), environment["PATH"]])
-    environment["READTHEDOCS"] = "True"
-    environment["READTHEDOCS_OUTPUT"] = str(tmp_path / "output")
-    for command in CONFIG["build"]["commands"]:
-        done = subprocess.run(
-            ["bash", "-euc", command],
-            cwd=checkout,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}"
-    site = tmp_path / "output" / "html"
+def test_its_commands_build_the_site(site: Path) -> None:
+    """test_site.py looks at what is in it."""
     assert (site / "index.html").is_file()
     assert (site / "tutorial" / "websockets.html").is_file()

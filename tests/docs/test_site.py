@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote, urljoin
@@ -20,10 +17,10 @@ import micropie
 import micropie.testing
 import micropie.testing.browser
 import micropie.testing.server
+from tests.docs.readthedocs import BASE
 from tools.blocks import DOCS, pages
 
 ROOT = DOCS.parent
-BASE = "https://docs.example/en/latest/"
 PAGES = [page.relative_to(DOCS).with_suffix(".html").as_posix() for page in pages()]
 FOUND = [page for page in PAGES if page != "404.html"]  # What a reader can look for.
 MADE = ["genindex.html", "search.html"]  # Sphinx makes these by itself.
@@ -33,17 +30,6 @@ ADDRESSES = {"a": "href", "link": "href", "script": "src", "img": "src", "form":
 
 # How a drawing says what it shows, or that it is an ornament.
 LABELS = {"aria-label", "aria-labelledby", "aria-hidden"}
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as Read the Docs builds it, which says where it will be."""
-    built = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-q", "-d", str(built / ".doctrees"), str(DOCS), str(built)]
-    environment = os.environ | {"READTHEDOCS": "True", "READTHEDOCS_CANONICAL_URL": BASE}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return built
 
 
 @pytest.fixture(scope="module")

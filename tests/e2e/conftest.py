@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserType, Error, expect
 from tests.e2e.browsing import RunExample, Served, Show, Visitor
 from tests.e2e.looking import look_at
 from tests.missing import missing
+from tests.once import once
 from tests.serving import Server, serve
 from tools.blocks import find_run, runs
 
@@ -97,14 +98,16 @@ def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         missing("There is no npm, which installs the Socket.IO client and axe for the tests.")
-    folder = tmp_path_factory.mktemp("npm")
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copy(HERE / name, folder)
-    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        missing(f"npm could not install the Socket.IO client and axe for the tests:\n{done.stderr}")
-    return folder / "node_modules"
+
+    def install(folder: Path) -> None:
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            shutil.copy(HERE / name, folder)
+        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            missing(f"npm could not install the Socket.IO client and axe for the tests:\n{done.stderr}")
+
+    return once(tmp_path_factory, "npm", install) / "node_modules"
 
 
 # Users and servers
@@ -197,8 +200,10 @@ def show(request: pytest.FixtureRequest, npm_packages: Path, tmp_path: Path) -> 
 @pytest.fixture(scope="session")
 def built_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the docs as the gallery shows them."""
-    built = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, "-m", "sphinx", "-q", "-t", "gallery", str(ROOT / "docs"), str(built)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return built
+
+    def build(folder: Path) -> None:
+        command = [sys.executable, "-m", "sphinx", "-q", "-t", "gallery", str(ROOT / "docs"), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "docs", build)
