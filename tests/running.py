@@ -1,18 +1,22 @@
-"""A process of ``python -m micropie run``, for a test that reads what it writes."""
+"""A process of ``python -m micropie run``, for a test that reads what it writes; what several processes share."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
+
+import pytest
 
 from tests.serving import PATIENCE
 
@@ -93,6 +97,21 @@ def own_temporary_files(folder: Path) -> dict[str, str]:
     root = folder / "temporary"
     root.mkdir(exist_ok=True)
     return {"PYTEST_DEBUG_TEMPROOT": str(root)}
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return the folder that ``make`` filled, in this process or another one of the run; nobody writes there."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # The folder of the run; each process has one in it.
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = base / name
+        if not folder.exists():
+            part = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
+            make(part)
+            part.rename(folder)
+    return folder
 
 
 @contextmanager

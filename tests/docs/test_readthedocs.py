@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.docs.readthedocs import CONFIG
+from tests.docs.conftest import CONFIG
 
 
 def test_the_configuration_follows_the_schema() -> None:

@@ -17,7 +17,7 @@ import micropie
 import micropie.testing
 import micropie.testing.browser
 import micropie.testing.server
-from tests.docs.readthedocs import BASE
+from tests.docs.conftest import BASE
 from tools.blocks import DOCS, pages
 
 ROOT = DOCS.parent

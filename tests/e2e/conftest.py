@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserType, Error, expect
 from tests.e2e.browsing import RunExample, Served, Show, Visitor
 from tests.e2e.looking import look_at
 from tests.missing import missing
-from tests.once import once
+from tests.running import once
 from tests.serving import Server, serve
 from tools.blocks import find_run, runs
 
