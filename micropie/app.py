@@ -339,7 +339,7 @@ class App:
             ValueError: For another status.
         """
         if status not in (301, 302, 303, 307, 308):
-            raise ValueError(f"{status} is no redirect; use 301, 302, 303, 307 or 308")
+            raise ValueError(f"{status} isn't a redirect; use 301, 302, 303, 307 or 308")
         target = quote(location, safe="/:?#[]@!$&'()*+,;=~%")
         return status, "", [("Location", target), *field_list(extra_headers or ())]
 

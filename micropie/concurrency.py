@@ -120,7 +120,7 @@ class Watch:
     Attributes:
         event: That task.
         over: Whether it is over.
-        interrupted: Whether something was cancelled, by whomever; whoever has looked into it may reset that.
+        interrupted: Whether something was cancelled, by anybody; a caller that has handled it may reset that.
     """
 
     def __init__(self, event: Coroutine[Any, Any, None]) -> None:

@@ -1,7 +1,6 @@
 """What an app keeps for itself.
 
-All other names of an app belong to whoever subclasses :class:`~micropie.App`: a ``self._pool`` or ``self._limits`` of
-theirs changes nothing here.
+All other names of an app belong to its subclasses: a ``self._pool`` or ``self._limits`` of theirs changes nothing here.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Core:
 
     Args:
         app: The app.
-        root: The class whose own methods are no handlers.
+        root: The class whose own methods aren't handlers.
 
     Attributes:
         mounts: The apps below prefixes, the longest prefix first.

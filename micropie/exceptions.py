@@ -34,7 +34,7 @@ class HTTPError(Exception):
 
     Raises:
         ValueError: If ``status`` is not an error status.
-        TypeError: If ``headers`` are no pairs.
+        TypeError: If ``headers`` aren't pairs.
     """
 
     def __init__(self, status: int, detail: str = "", headers: Headers | Mapping[str, str] = ()) -> None:

@@ -44,7 +44,7 @@ _NO_PAIRS: Final = "header fields are a list of pairs (name, value), or a dict, 
 
 
 def encode_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
-    """Header fields as ASGI wants them; spaces and tabs around a value are no part of it (RFC 9110, section 5.5).
+    """Header fields as ASGI wants them; spaces and tabs around a value aren't part of it (RFC 9110, section 5.5).
 
     Fields that frame the message (:data:`HOP_BY_HOP`) are the server's own: they are left out, with a warning.
 
@@ -135,7 +135,7 @@ def belongs_to_handshake(name: bytes) -> bool:
 
 
 def sound_length(headers: RawHeaders) -> RawHeaders:
-    """The fields with one ``Content-Length``, or none if that is no number of bytes or comes with several."""
+    """The fields with one ``Content-Length``, or none if it isn't a number of bytes or there are several."""
     lengths = {value for name, value in headers if name == b"content-length"}
     if not lengths:
         return headers

@@ -6,7 +6,7 @@ exceptions are found by looks that cost next to nothing:
 - an integer of more than 64 bits, which orjson reads as a float;
 - nesting: orjson reads 1,024 levels and writes 254, Python's library as many as its stack has room for;
 - dates and times, of which orjson writes some wrongly;
-- what orjson does not write at all, such as keys that are no strings.
+- what orjson does not write at all, such as keys that aren't strings.
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ async def test_a_redirect_has_a_status_and_more_headers(status: int) -> None:
 
 @pytest.mark.parametrize("status", [200, 300, 304, 305, 404])
 def test_another_status_is_no_redirect(status: int) -> None:
-    with pytest.raises(ValueError, match=f"{status} is no redirect; use 301, 302, 303, 307 or 308"):
+    with pytest.raises(ValueError, match=f"{status} isn't a redirect; use 301, 302, 303, 307 or 308"):
         App()._redirect("/", status=status)
 
 

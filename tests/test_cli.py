@@ -108,7 +108,7 @@ def test_the_help_teaches_by_examples(
             "run lacking.py",
             'error: lacking.py cannot be loaded, see above; "micropie[socketio]" brings what it lacks',
         ),
-        ("routes other.py", "error: other.py is no MicroPie app, but of builtins"),
+        ("routes other.py", "error: other.py has no MicroPie app: it is of the module builtins"),
         ("run other.py --host 203.0.113.1 --port 0", "error: cannot listen on 203.0.113.1, port 0: "),
     ],
 )

@@ -86,7 +86,7 @@ def test_an_app_is_found(text: str, source: str, tmp_path: Path) -> None:
         (".", "", ". is a folder: name a file in it"),
         ("other", "", "there is no module 'other' here; a file is written other.py"),
         ("deep.other", "", "there is no module 'deep' here"),
-        ("my-site.txt", "", "my-site.txt is no Python file"),
+        ("my-site.txt", "", "my-site.txt isn't a Python file"),
         (
             "site.py",
             "x = 1",

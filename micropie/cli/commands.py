@@ -262,7 +262,7 @@ def _folder(text: str) -> Path:
 def _routes(options: argparse.Namespace) -> None:
     app = _load(options.app)
     if not isinstance(app, App):
-        raise _Problem(f"{options.app} is no MicroPie app, but of {type(app).__module__}")
+        raise _Problem(f"{options.app} has no MicroPie app: it is of the module {type(app).__module__}")
     print(route_table(app))
 
 

@@ -18,7 +18,7 @@ from micropie.app import App
 
 
 class AppNotFound(LookupError):
-    """There is no such app; the text says why, to the one who named it."""
+    """There is no such app; the text tells the user why."""
 
 
 _INIT = "__init__.py"
@@ -131,7 +131,7 @@ def execute(path: Path, alias: str = "") -> ModuleType:
             if that is taken, as by a module of Python's own.
 
     Raises:
-        AppNotFound: If it is no Python file.
+        AppNotFound: If it isn't a Python file.
         Exception: What the file raises.
     """
     root, name = package_of(path)
@@ -186,7 +186,7 @@ def _make_package(folder: Path, name: str) -> None:
 def _run(path: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise AppNotFound(f"{path.name} is no Python file")
+        raise AppNotFound(f"{path.name} isn't a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # an app finds its templates by the module that defines it
     try:
@@ -233,7 +233,7 @@ def find_app(module: ModuleType, name: str = "") -> Any:
     returns.
 
     Raises:
-        AppNotFound: If there is none, there are several, or it is none.
+        AppNotFound: If there is none, there are several, or it isn't an app.
         Exception: What that function raises.
     """
     file = Path(getattr(module, "__file__", None) or module.__name__)

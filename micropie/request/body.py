@@ -22,7 +22,7 @@ from micropie.types import Message, Receive
 _PATIENCE = 60
 _BYTES_PER_SECOND = 16 * 1024
 
-#: What stands for a body that is no JSON: JSON has a None of its own.
+#: What stands for a body that isn't JSON: JSON has a None of its own.
 NOTHING = object()
 
 _TAKEN = "the body has been read already, in pieces or as a form with files; it is not kept"
@@ -33,7 +33,7 @@ _SMALL = 4096
 
 
 class Limits:
-    """What a body may cost; None is no limit.
+    """What a body may cost; None means no limit.
 
     Args:
         gap: Seconds between two of its pieces.
@@ -72,7 +72,7 @@ def check_length(length: bytes | None, limit: int | None) -> None:
     """Refuse a body for what its ``Content-Length`` says.
 
     Raises:
-        HTTPError: 413, or 400 if it is no number.
+        HTTPError: 413, or 400 if it isn't a number.
     """
     if length is None:
         return
@@ -147,7 +147,7 @@ class Body:
 
         Raises:
             HTTPError: 413 if it is too large, at once if ``Content-Length`` says so; 408 if it is too slow;
-                400 if the client cut it short, or ``Content-Length`` is no number.
+                400 if the client cut it short, or ``Content-Length`` isn't a number.
             RuntimeError: If its pieces have been taken.
         """
         if self._kept is None:
@@ -477,7 +477,7 @@ def decode_text(data: bytes | bytearray, charset: str) -> str:
     """The text of a form field.
 
     Raises:
-        HTTPError: 400 for a charset that is not known, or bytes that are no text in it.
+        HTTPError: 400 for an unknown charset, or bytes that it cannot decode.
     """
     charset = charset.strip().lower()
     if charset not in CHARSETS:

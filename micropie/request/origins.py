@@ -59,7 +59,7 @@ def check_origin(scope: Scope, allowed: Collection[str]) -> None:
     origins = [value for name, value in scope["headers"] if name == b"origin"]
     if not origins or "*" in allowed:
         return
-    # No browser sends two, and together they are nobody's.
+    # No browser sends two, so neither is trusted.
     origin = (
         origins[0].decode("latin-1").lower()
         if len(origins) == 1 and len(origins[0]) <= _LONGEST_ORIGIN

@@ -94,7 +94,7 @@ class Contents:
             raise HTTPError(*self._error)
         if not self._expected or self._done:
             return self.form
-        # What is longer is no media type, and would fill the cache.
+        # A longer text isn't a media type, and would fill the cache.
         kind, parameters = media_type(self._headers.get(b"content-type", b"")[:1024])
         try:
             if kind == "application/x-www-form-urlencoded":
@@ -156,7 +156,7 @@ class Contents:
         return self.uploads(name)
 
     def uploads(self, name: str) -> list[dict[str, Any]] | None:
-        """Every file that came under a name, inputs that were left empty too; None if there is none."""
+        """Every file that came under a name, even an input that was left empty; None if there is none."""
         if self.form is not None and name in self.form.all_files:
             return self.form.all_files[name]
         return [self.files[name]] if self.files and name in self.files else None

@@ -159,7 +159,7 @@ class FileQueue(asyncio.Queue[bytes | None]):
         await self._room.wait()
 
     def wake(self) -> None:
-        """Let whoever waits for room look again."""
+        """Wake the tasks that wait for room."""
         self._room.set()
 
     def add(self, piece: bytes) -> None:
@@ -213,7 +213,7 @@ class FileQueue(asyncio.Queue[bytes | None]):
             self._more.set()
 
     def abort(self) -> None:
-        """Stop here: the handler has ended.  Whoever still reads gets an error."""
+        """Stop here: the handler has ended.  A task that still reads gets an error."""
         if not self.finished or not self._consumed():
             self._error = self._error or HTTPError(400, "nobody reads the file any more")
             self._pieces.clear()

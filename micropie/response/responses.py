@@ -55,7 +55,7 @@ def answer(result: Any) -> Answer:
     status, body, headers = (*result, ())[:3]
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError(
-            f"a handler returns (status, body) or (status, body, headers); {status!r} is no status from 200 to 599"
+            f"a handler returns (status, body) or (status, body, headers); {status!r} isn't a status from 200 to 599"
         )
     return _answer(int(status), body, field_list(headers or ()))
 

@@ -23,7 +23,7 @@ Convert = Callable[[Any], Any]
 #: The errors of a value that does not fit: its text is wrong, it has another type, or it is nested too deeply.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
-#: What an annotation can be, for whoever wrote another one.
+#: What an annotation can be, for the error about one that cannot.
 WRITE = (
     "write str, int, float, bool, Decimal, UUID, date, datetime, time, timedelta, Upload, an Enum, Literal[...], "
     "list[...], set[...], frozenset[...], tuple[...], dict[...], a union of these such as int | None, or Any for the "
@@ -304,7 +304,7 @@ def _union(members: list[Conversion], *, or_none: bool) -> Conversion:
                 return member.convert(value if member.repeated else single)
             except MISFITS:
                 continue
-        # A form sends an empty field as "", which is no number and no date: nothing was filled in.
+        # A form sends an empty field as "", which isn't a number or a date: nothing was filled in.
         return None if or_none and single == "" else _refuse(value)
 
     return Conversion(
@@ -374,7 +374,7 @@ class _Compiler:
         return some[0] if len(some) == 1 and not or_none else _union(some, or_none=or_none)
 
     def _plain(self, annotation: Any) -> Conversion | None:
-        """The same for what is no union and hides behind no other name."""
+        """The same for an annotation that isn't a union, an alias or a NewType."""
         if annotation in (Any, object):
             return None
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)

@@ -134,7 +134,7 @@ def _problem(name: str, call: Callable[..., Any]) -> str | None:
 
 
 def _refusing(problem: str) -> Callable[..., Any]:
-    # Whatever the path says: it is no missing page.
+    # Whatever the path says: this isn't a 404.
     def refuse(ws: Any, *segments: Any) -> Any:
         raise TypeError(problem)
 
@@ -158,7 +158,7 @@ class Routes:
 
     Args:
         app: The app.
-        root: The class whose own methods are no handlers.
+        root: The class whose own methods aren't handlers.
         websocket: Whether the WebSocket handlers are meant, whose names begin with ``ws_``.
 
     Raises:
@@ -243,7 +243,7 @@ class Routes:
         return handler
 
     def _function(self, name: str) -> Any:
-        """The method with a name, bound; None if it is no function of a subclass."""
+        """The method with a name, bound; None if it isn't a function of a subclass."""
         # What has __get__ are methods and properties; a setting's default may share its name with a route.
         if name.startswith("__") or hasattr(inspect.getattr_static(self._root, name, None), "__get__"):
             return None

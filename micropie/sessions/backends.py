@@ -237,7 +237,7 @@ def _awaited(function: Any) -> str:
 
 
 def checked_data(data: Any, backend: Any) -> dict[str, Any]:
-    """What a backend has loaded; None is no session.
+    """What a backend has loaded; None means that there is no session.
 
     Raises:
         TypeError: If it is nothing that a session can be.

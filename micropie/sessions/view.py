@@ -149,7 +149,7 @@ class SessionView:
     # --- loading --------------------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """Ask the store, as long as it may take; should it fail, whoever looks gets to know."""
+        """Ask the store, as long as it may take.  If it fails, looking at the session raises an error."""
         try:
             async with self._bounded():
                 await self._ask()
@@ -236,7 +236,7 @@ class SessionView:
         self._before, self._stored = dict(stored), bool(stored)
 
     def share(self, data: MutableMapping[str, Any]) -> None:
-        """Work on the session of an outer app that is no MicroPie app, in place."""
+        """Work on the session of an outer app of another framework, in place."""
         self.data = data  # type: ignore[assignment]  # whatever the other app takes for a dict
         self.shared = True
 
@@ -387,7 +387,7 @@ class SessionView:
             return False
 
     async def _update(self, session_id: str, changed: Mapping[str, Any], removed: Collection[str]) -> bool:
-        # A backend of one's own may return nothing: then the session is taken to be there.
+        # A user's backend may return nothing: then the session is taken to be there.
         if await self._backend.update(session_id, changed, removed, self._timeout) is False:
             return False
         self._recently.written.note(session_id, self._timeout / 10)

@@ -27,8 +27,8 @@ def check_fields(fields: Iterable[Any]) -> None:
     """Refuse header fields that HTTP does not allow.
 
     Raises:
-        IllegalMessage: For one that is no pair of bytes, whose name is no token, or whose value has control characters
-            or begins or ends with white space.
+        IllegalMessage: For one that isn't a pair of bytes, whose name isn't a token, or whose value has control
+            characters or begins or ends with white space.
     """
     for field in fields:
         name, value = field

@@ -61,14 +61,14 @@ class LiveServer:
             each start, as a module of its own, with the modules beside it; those of two that run at once need
             different names.
         folders: Where a relative path is looked for.
-        allow_errors: Whether errors in the log are no failure.
+        allow_errors: Whether the test may pass although the log has errors.
         options: More settings of ``uvicorn.Config``, such as ``ws="wsproto"`` or ``root_path="/shop"``.
 
     Attributes:
         url: The address, such as ``"http://127.0.0.1:49152"``: a path follows it, as in ``f"{server.url}/chat"``.
         ws_url: The same for WebSockets, such as ``"ws://127.0.0.1:49152"``.
         port: The port, which the operating system chose.
-        allow_errors: Whether errors in the log are no failure.
+        allow_errors: Whether the test may pass although the log has errors.
 
     Raises:
         TypeError: For a setting that the server has to decide itself.
