@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -120,6 +121,8 @@ async def test_misuse_before_accept_is_told_at_once_and_changes_nothing(
         with pytest.raises(error) as raised:
             await job(ws)
         assert words in str(raised.value)
+        told = "".join(traceback.format_exception(raised.value))
+        assert "During handling" not in told  # nothing of ours, which would say nothing to a reader
         assert (ws.accepted, ws.closed, ws.close_code, ws.close_reason) == (False, False, None, "")
         await ws.accept()
         await ws.send("well")

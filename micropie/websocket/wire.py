@@ -129,6 +129,14 @@ class Wire(WebSocketRequest):
                 raise ConnectionClosed(self.close_code or 1006, self.close_reason)
             raise RuntimeError(self._state.value)
 
+    def _mistake(self) -> Exception | None:
+        """What to raise in a call that needs an open connection, without a trace of _NotNow; None if it is open."""
+        try:
+            self._expect(OPEN)
+        except (ConnectionClosed, RuntimeError) as error:
+            return error
+        return None
+
     def _over(self, code: int, reason: str = "") -> None:
         """Note how it ended, the first note counts, and let everybody know who waits for it."""
         if self._state is not CLOSED:
@@ -264,8 +272,8 @@ class Wire(WebSocketRequest):
     def _gave_up(self, error: BaseException) -> BaseException:
         """What a reader has to raise that gets an error where it waited for a message."""
         self._pending = None
-        if isinstance(error, _NotNow):
-            self._expect(OPEN)
+        if isinstance(error, _NotNow) and (mistake := self._mistake()) is not None:
+            return mistake
         if self._was_interrupted(error):
             return ConnectionClosed(self.close_code or 1006, self.close_reason)
         return self._foreign(error) or error
@@ -393,8 +401,8 @@ class Wire(WebSocketRequest):
 
     async def _failed_send(self, error: BaseException) -> BaseException:
         """What a sender has to raise: what is sent here is legal, so an error says that the client has left."""
-        if isinstance(error, _NotNow):
-            self._expect(OPEN)
+        if isinstance(error, _NotNow) and (mistake := self._mistake()) is not None:
+            return mistake
         if not isinstance(error, Exception) and not self._was_interrupted(error):
             return error
         foreign = self._foreign(error)
