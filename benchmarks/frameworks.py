@@ -18,6 +18,7 @@ class Framework:
         module: Its app, in ``benchmarks/apps``.
         imports: What the smallest app imports; nothing for the raw app.
         distribution: Its name on the package index; the raw app has none.
+        lacks: The app that its module does not have, since it cannot do what a scenario wants.
         path: A directory in which the package is, when it is not the installed one.
     """
 
@@ -25,6 +26,7 @@ class Framework:
     module: str
     imports: str
     distribution: str = ""
+    lacks: str = ""
     path: Path | None = None
 
     def environment(self) -> dict[str, str]:
@@ -40,12 +42,12 @@ RAW = Framework("raw", "raw", "")
 MICROPIE = Framework("micropie", "micropie", "micropie", "micropie")
 PEERS = (
     Framework("blacksheep", "blacksheep", "blacksheep", "blacksheep"),
-    Framework("falcon", "falcon", "falcon.asgi", "falcon"),
+    Framework("falcon", "falcon", "falcon.asgi", "falcon", lacks="members"),
     Framework("fastapi", "fastapi", "fastapi", "fastapi"),
     Framework("litestar", "litestar", "litestar", "litestar"),
     Framework("microdot", "microdot", "microdot.asgi", "microdot"),
     Framework("quart", "quart", "quart", "quart"),
-    Framework("sanic", "sanic", "sanic", "sanic"),
+    Framework("sanic", "sanic", "sanic", "sanic", lacks="members"),
     Framework(
         "starlette",
         "starlette",
@@ -58,5 +60,5 @@ PEERS = (
 def package(label: str, path: Path) -> Framework:
     """Another version of MicroPie, from a directory that holds it."""
     return Framework(
-        label, MICROPIE.module, MICROPIE.imports, MICROPIE.distribution, path.resolve(strict=True)
+        label, MICROPIE.module, MICROPIE.imports, MICROPIE.distribution, path=path.resolve(strict=True)
     )
