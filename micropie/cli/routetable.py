@@ -29,11 +29,12 @@ def route_table(app: App) -> str:
 
 
 def _rows(app: App, prefix: str) -> Iterator[tuple[str, ...]]:
-    for routes, websocket in ((app._micropie.http_routes, False), (app._micropie.websocket_routes, True)):
+    core = app._micropie
+    for routes, websocket in ((core.http_routes, False), (core.websocket_routes, True)):
         for name, handler in sorted(routes.by_name.items(), key=lambda item: (item[0] != "index", item[0])):
             path = f"{prefix}/{'' if name == 'index' else name}"
             yield _method(handler, websocket), path, _arguments(handler, websocket), _about(handler)
-    for mount in sorted(app._micropie.mounts, key=lambda mount: mount.prefix):
+    for mount in sorted(core.mounts, key=lambda mount: mount.prefix):
         if isinstance(mount.app, App):
             yield from _rows(mount.app, prefix + mount.prefix)
         else:

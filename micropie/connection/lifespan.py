@@ -31,11 +31,11 @@ async def serve_lifespan(app: Startable, scope: Scope, receive: Receive, send: S
     """
     if scope["type"] != "lifespan":
         raise ValueError(f"MicroPie handles http, websocket and lifespan, not {scope['type']!r}")
-    app._micropie.started()
+    core = app._micropie
+    core.started()
     children: list[Child] = []
     try:
         await receive()
-        core = app._micropie
         core.pool.loop, core.watch.stopping = asyncio.get_running_loop(), False
         started = await _start(app, scope, children)
         if started:
@@ -46,7 +46,7 @@ async def serve_lifespan(app: Startable, scope: Scope, receive: Receive, send: S
     finally:
         for child in children:
             await child.cancel()
-        app._micropie.pool.close()
+        core.pool.close()
     if not started:
         await send({"type": "lifespan.startup.failed", "message": "a startup handler failed, see the log"})
     elif not stopped:
@@ -57,11 +57,12 @@ async def serve_lifespan(app: Startable, scope: Scope, receive: Receive, send: S
 
 async def _start(app: Startable, scope: Scope, children: list[Child]) -> bool:
     """Run the startup handlers, then start the mounted apps, each one once; whether all went well."""
+    core = app._micropie
     try:
-        app._micropie.check()
+        core.check()
         for handler in app.startup_handlers:
             await _call(handler)
-        for mount in {id(mount.app): mount for mount in app._micropie.mounts}.values():
+        for mount in {id(mount.app): mount for mount in core.mounts}.values():
             children.append(Child(mount, scope))
             await children[-1].start()
     except Exception:
