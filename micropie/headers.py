@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -14,7 +14,8 @@ __all__ = ["content_disposition"]
 
 logger: logging.Logger = logging.getLogger("micropie")
 
-is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+#: A match if a text is a token (RFC 9110, section 5.6.2), as names of fields and cookies are; else None.
+is_token: Callable[[str], re.Match[str] | None] = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 #: Fields that say how one connection carries a message, not what the message is (RFC 9110, section 7.6.1).
