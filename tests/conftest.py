@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers import ROOT
 
 # For the helpers in `tools` and `tests`. It comes last, so that `micropie` is the installed wheel in tox.
 sys.path.append(str(ROOT))

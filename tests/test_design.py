@@ -35,12 +35,10 @@ from micropie import (
 )
 from micropie.settings import CHECKS
 from tests.driver import Client, handshake, http, websocket
+from tests.helpers import COOKIE, FORM, ID
 
 TESTS = Path(__file__).parent
 MIB = 1024 * 1024
-ID = "a-session-that-the-client-knows"
-COOKIE = ("Cookie", f"session_id={ID}")
-FORM = ("Content-Type", "application/x-www-form-urlencoded")
 JSON = ("Content-Type", "application/json")
 MULTIPART = ("Content-Type", "multipart/form-data; boundary=frontier")
 END = b"--frontier--\r\n"
@@ -69,7 +67,9 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "every name can be imported": "test_app::test_the_public_names_are_there",
         "without any extra": "test_package::test_every_public_name_is_there_without_any_extra",
         "no dependencies": "test_package::test_installing_brings_no_other_package",
-        "py.typed is in the wheel": "test_package::test_the_wheel_holds_the_package_its_types_and_nothing_else",
+        "py.typed is in the wheel": (
+            "test_package::test_the_wheel_holds_the_package_its_types_and_nothing_else"
+        ),
         "__version__": "test_package::test_the_version_is_stated_in_one_place",
         "apps for 0.29 to 0.32 run unmodified": "compat/test_compat::test_requests",
         "their WebSockets too": "compat/test_compat::test_websockets",
@@ -85,176 +85,224 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "a subclass states a default": "test_settings::test_a_setting_is_an_argument_or_a_class_attribute",
         "an argument comes before it": "test_settings::test_an_argument_comes_before_the_class",
         "a backend is an argument": "test_app::test_an_empty_backend_is_a_backend",
-        "startup and shutdown handlers": "test_lifespan::test_handlers_run_in_order",
-        "websockets: a view of the open sockets": "test_ws::test_the_open_sockets_of_an_app",
+        "startup and shutdown handlers": "connection/test_lifespan::test_handlers_run_in_order",
+        "websockets: a view of the open sockets": (
+            "connection/test_websocket::test_the_open_sockets_of_an_app"
+        ),
         "self.request is the current request": "test_app::test_the_request_of_each_handler_is_its_own",
-        "templates: autoescape": "test_templates::test_values_are_escaped",
-        "templates: async": "test_templates::test_a_template_can_await",
+        "templates: autoescape": "response/test_templates::test_values_are_escaped",
+        "templates: async": "response/test_templates::test_a_template_can_await",
         "templates: beside the module, then in the working directory": (
-            "test_templates::test_templates_stand_beside_the_apps_module_or_in_the_working_directory"
+            "response/test_templates::test_templates_stand_beside_the_apps_module_or_in_the_working_directory"
         ),
         "_redirect: a safely encoded Location": "test_app::test_a_location_is_encoded_safely_and_once",
         "_redirect: status and extra headers": "test_app::test_a_redirect_has_a_status_and_more_headers",
-        "mount: HTTP of any ASGI app": "test_mounts::test_a_child_gets_everything_else_unchanged",
-        "mount: WebSocket": "test_mounts::test_a_child_gets_the_whole_connection",
-        "mount: lifespan": "test_lifespan::test_children_start_after_their_parent_and_stop_before_it",
-        "mount: lifespan of any ASGI app": "test_lifespan::test_any_asgi_app_can_be_a_child",
-        "mount: hooks first": "test_mounts::test_before_hooks_come_first",
-        "mount: WebSocket hooks first": "test_mounts::test_a_before_hook_can_refuse_what_a_child_would_accept",
-        "mount: the origin check first": "test_mounts::test_the_origin_is_checked_before_a_child_is_asked",
-        "mount: full path and root_path": (
-            "test_mounts::test_a_child_gets_the_full_path_and_its_prefix_in_root_path"
+        "mount: HTTP of any ASGI app": "routing/test_mounts::test_a_child_gets_everything_else_unchanged",
+        "mount: WebSocket": "routing/test_mounts::test_a_child_gets_the_whole_connection",
+        "mount: lifespan": (
+            "connection/test_lifespan::test_children_start_after_their_parent_and_stop_before_it"
         ),
-        "_error_page overrides error pages": "test_http::test_an_app_can_have_its_own_error_pages",
-        "_error_page is for every error": "test_http::test_error_pages_are_for_every_error",
-        "debug shows tracebacks": "test_http::test_an_error_is_logged_and_shown_only_when_debugging",
+        "mount: lifespan of any ASGI app": "connection/test_lifespan::test_any_asgi_app_can_be_a_child",
+        "mount: hooks first": "routing/test_mounts::test_before_hooks_come_first",
+        "mount: WebSocket hooks first": (
+            "routing/test_mounts::test_a_before_hook_can_refuse_what_a_child_would_accept"
+        ),
+        "mount: the origin check first": (
+            "routing/test_mounts::test_the_origin_is_checked_before_a_child_is_asked"
+        ),
+        "mount: full path and root_path": (
+            "routing/test_mounts::test_a_child_gets_the_full_path_and_its_prefix_in_root_path"
+        ),
+        "_error_page overrides error pages": "connection/test_http::test_an_app_can_have_its_own_error_pages",
+        "_error_page is for every error": "connection/test_http::test_error_pages_are_for_every_error",
+        "debug shows tracebacks": (
+            "connection/test_http::test_an_error_is_logged_and_shown_only_when_debugging"
+        ),
     },
     "Routes": {
-        "the first segment names the method": "test_routing::test_the_first_segment_names_the_method",
-        "more segments than it takes: 404": "test_routing::test_the_first_segment_names_the_method",
-        "index gets all segments": "test_routing::test_an_index_with_parameters_gets_what_no_other_handler_takes",
-        "more segments: 404 for WebSockets too": "test_routing::test_a_websocket_goes_to_the_ws_method",
-        "chosen handlers are exempt": "test_routing::test_a_middleware_chooses_the_handler",
-        "a trailing slash adds no segment": "test_routing::test_a_path_has_segments",
-        "%2F does not split": "test_routing::test_an_encoded_slash_reaches_the_handler",
-        "raw_path counts only if it equals path": "test_routing::test_a_path_has_segments",
-        "root_path is stripped on a boundary": "test_routing::test_a_path_has_segments",
-        "/chat is ws_chat, / is ws_index": "test_routing::test_a_websocket_goes_to_the_ws_method",
-        "decorated functions are routes": "test_arguments::test_a_decorator_keeps_the_parameters",
+        "the first segment names the method": "routing/test_routes::test_the_first_segment_names_the_method",
+        "more segments than it takes: 404": "routing/test_routes::test_the_first_segment_names_the_method",
+        "index gets all segments": (
+            "routing/test_routes::test_an_index_with_parameters_gets_what_no_other_handler_takes"
+        ),
+        "more segments: 404 for WebSockets too": (
+            "routing/test_routes::test_a_websocket_goes_to_the_ws_method"
+        ),
+        "chosen handlers are exempt": "routing/test_routes::test_a_middleware_chooses_the_handler",
+        "a trailing slash adds no segment": "routing/test_routes::test_a_path_has_segments",
+        "%2F does not split": "routing/test_routes::test_an_encoded_slash_reaches_the_handler",
+        "raw_path counts only if it equals path": "routing/test_routes::test_a_path_has_segments",
+        "root_path is stripped on a boundary": "routing/test_routes::test_a_path_has_segments",
+        "/chat is ws_chat, / is ws_index": "routing/test_routes::test_a_websocket_goes_to_the_ws_method",
+        "decorated functions are routes": "routing/test_arguments::test_a_decorator_keeps_the_parameters",
         "what App and object define is no route": "test_app::test_nothing_internal_is_reachable_by_url",
         "nor what overrides it": "test_app::test_what_an_app_overrides_is_still_no_route",
-        "data, properties, classes are no routes": "test_routing::test_the_first_segment_names_the_method",
-        "_x is private, ws_x no HTTP route": "test_routing::test_the_first_segment_names_the_method",
-        "a ws_ method that cannot work: 500, logged": (
-            "test_routing::test_a_websocket_method_that_cannot_work_refuses_and_says_why"
+        "data, properties, classes are no routes": (
+            "routing/test_routes::test_the_first_segment_names_the_method"
         ),
-        "@methods: 405 with Allow": "test_routing::test_methods_restrict_a_handler",
-        "HEAD runs GET's handler": "test_http::test_head_has_the_headers_of_get_and_no_body",
-        "a middleware chooses, private ones too": "test_routing::test_a_middleware_chooses_the_handler",
-        "_ws_route_handler": "test_routing::test_a_middleware_chooses_a_websocket_handler_by_any_name",
-        "_subapp, _subapp_path, _subapp_mount_path": "test_mounts::test_a_middleware_chooses_an_app",
-        "_subapp for WebSockets": "test_mounts::test_a_middleware_chooses_an_app_for_a_websocket",
+        "_x is private, ws_x no HTTP route": "routing/test_routes::test_the_first_segment_names_the_method",
+        "a ws_ method that cannot work: 500, logged": (
+            "routing/test_routes::test_a_websocket_method_that_cannot_work_refuses_and_says_why"
+        ),
+        "@methods: 405 with Allow": "routing/test_routes::test_methods_restrict_a_handler",
+        "HEAD runs GET's handler": "connection/test_http::test_head_has_the_headers_of_get_and_no_body",
+        "a middleware chooses, private ones too": (
+            "routing/test_routes::test_a_middleware_chooses_the_handler"
+        ),
+        "_ws_route_handler": "routing/test_routes::test_a_middleware_chooses_a_websocket_handler_by_any_name",
+        "_subapp, _subapp_path, _subapp_mount_path": "routing/test_mounts::test_a_middleware_chooses_an_app",
+        "_subapp for WebSockets": "routing/test_mounts::test_a_middleware_chooses_an_app_for_a_websocket",
     },
     "Arguments": {
-        "missing: 400 naming the parameter": "test_arguments::test_a_missing_value_is_named",
-        "missing: a handshake is refused with 400": "test_ws::test_a_refused_handshake_is_an_http_answer",
-        "*args take the remaining segments": "test_arguments::test_every_kind_of_parameter",
+        "missing: 400 naming the parameter": "routing/test_arguments::test_a_missing_value_is_named",
+        "missing: a handshake is refused with 400": (
+            "connection/test_websocket::test_a_refused_handshake_is_an_http_answer"
+        ),
+        "*args take the remaining segments": "routing/test_arguments::test_every_kind_of_parameter",
         "**kwargs take query, then body names": (
-            "test_arguments::test_extra_names_come_from_the_query_before_the_body"
+            "routing/test_arguments::test_extra_names_come_from_the_query_before_the_body"
         ),
         "FromSession comes only from the session, else 401": (
-            "test_arguments::test_what_comes_from_the_session_comes_from_nowhere_else"
+            "routing/test_arguments::test_what_comes_from_the_session_comes_from_nowhere_else"
         ),
-        "annotations convert": "test_arguments::test_an_annotation_converts_a_segment_and_a_query_value",
-        "list[T] of a repeated query key": "test_arguments::test_a_list_takes_every_value_of_a_repeated_name",
-        "list[T] of a repeated form key": "test_bodies::test_a_body_is_read_by_its_media_type_alone",
-        "list[T] of a repeated multipart field": "test_uploads::test_what_a_handler_gets",
+        "annotations convert": (
+            "routing/test_arguments::test_an_annotation_converts_a_segment_and_a_query_value"
+        ),
+        "list[T] of a repeated query key": (
+            "routing/test_arguments::test_a_list_takes_every_value_of_a_repeated_name"
+        ),
+        "list[T] of a repeated form key": "request/test_body::test_a_body_is_read_by_its_media_type_alone",
+        "list[T] of a repeated multipart field": "request/test_uploads::test_what_a_handler_gets",
         "a bad segment: 404; a bad value: 400, parameter and type": (
-            "test_arguments::test_a_value_that_does_not_convert"
+            "routing/test_arguments::test_a_value_that_does_not_convert"
         ),
-        "JSON keeps its types": "test_arguments::test_json_keeps_its_types",
-        "a blank ?x= is empty text": "test_arguments::test_a_blank_query_value_is_empty_text",
+        "JSON keeps its types": "routing/test_arguments::test_json_keeps_its_types",
+        "a blank ?x= is empty text": "routing/test_arguments::test_a_blank_query_value_is_empty_text",
     },
     "What a handler returns": {
-        "str, bytes, dict, list, tuples": "test_http::test_what_a_handler_returns_is_what_is_sent",
-        "generators are streamed": "test_http::test_a_stream_is_sent_in_pieces_without_a_length",
-        "a client that goes cancels the stream": "test_http::test_a_stream_stops_with_its_client",
+        "str, bytes, dict, list, tuples": "connection/test_http::test_what_a_handler_returns_is_what_is_sent",
+        "generators are streamed": "connection/test_http::test_a_stream_is_sent_in_pieces_without_a_length",
+        "a client that goes cancels the stream": "connection/test_http::test_a_stream_stops_with_its_client",
         "and its finally runs in a sync one too": (
-            "test_http::test_a_sync_stream_runs_to_its_next_chunk_and_is_closed"
+            "connection/test_http::test_a_sync_stream_runs_to_its_next_chunk_and_is_closed"
         ),
-        "None: 204, a warning once": "test_http::test_returning_none_is_204_and_warned_of_once",
-        "HTTPError is the answer": "test_http::test_an_http_error_is_the_answer",
-        "a hook never changes the handler's list": "test_http::test_a_hook_never_changes_the_handlers_own_list",
-        "sync handlers run in threads": "test_http::test_a_sync_handler_runs_in_a_thread_with_its_request",
+        "None: 204, a warning once": "connection/test_http::test_returning_none_is_204_and_warned_of_once",
+        "HTTPError is the answer": "connection/test_http::test_an_http_error_is_the_answer",
+        "a hook never changes the handler's list": (
+            "connection/test_http::test_a_hook_never_changes_the_handlers_own_list"
+        ),
+        "sync handlers run in threads": (
+            "connection/test_http::test_a_sync_handler_runs_in_a_thread_with_its_request"
+        ),
         "sync_workers at once": ("test_concurrency::test_no_more_calls_run_at_once_than_there_are_workers"),
         "they may raise anything": "test_concurrency::test_a_call_may_raise_anything",
     },
     "Request": {
         "path, path_params, query_params, headers, scope, cookies": (
-            "test_requests::test_what_a_request_knows"
+            "request/test_request::test_what_a_request_knows"
         ),
-        "method": "test_requests::test_the_method_is_empty_for_a_websocket",
-        "query, form, json, get_json, body_params": "test_bodies::test_the_helpers",
-        "body": "test_bodies::test_the_raw_body_of_any_type",
-        "set_cookie, delete_cookie": "test_bodies::test_cookies_are_set_with_the_answer",
-        "regenerate_session": "test_sessions::test_a_login_moves_the_session_to_a_fresh_id",
-        "save_session": "test_sessions::test_a_session_can_be_saved_before_a_long_wait",
-        "what nobody looks at is not computed": ("test_requests::test_what_nobody_looks_at_is_not_computed"),
-        "bad JSON: 400": "test_bodies::test_a_body_is_read_by_its_media_type_alone",
+        "method": "request/test_request::test_the_method_is_empty_for_a_websocket",
+        "query, form, json, get_json, body_params": "request/test_body::test_the_helpers",
+        "body": "request/test_body::test_the_raw_body_of_any_type",
+        "set_cookie, delete_cookie": "request/test_body::test_cookies_are_set_with_the_answer",
+        "regenerate_session": "sessions/test_sessions::test_a_login_moves_the_session_to_a_fresh_id",
+        "save_session": "sessions/test_sessions::test_a_session_can_be_saved_before_a_long_wait",
+        "what nobody looks at is not computed": (
+            "request/test_request::test_what_nobody_looks_at_is_not_computed"
+        ),
+        "bad JSON: 400": "request/test_body::test_a_body_is_read_by_its_media_type_alone",
         "the media type alone says what a body is": (
-            "test_bodies::test_a_body_is_read_by_its_media_type_alone"
+            "request/test_body::test_a_body_is_read_by_its_media_type_alone"
         ),
         "a file has filename, content_type, content": (
-            "test_uploads::test_the_order_of_the_parts_never_matters"
+            "request/test_uploads::test_the_order_of_the_parts_never_matters"
         ),
-        "backpressure to the socket": "test_uploads::test_a_slow_handler_slows_the_client_down",
-        "part order never matters": "test_uploads::test_two_files_in_any_order",
+        "backpressure to the socket": "request/test_uploads::test_a_slow_handler_slows_the_client_down",
+        "part order never matters": "request/test_uploads::test_two_files_in_any_order",
         "a body cut short reaches no handler": (
-            "test_bodies::test_a_body_that_the_client_cuts_short_never_reaches_a_handler"
+            "request/test_body::test_a_body_that_the_client_cuts_short_never_reaches_a_handler"
         ),
         "nor does a multipart one": (
-            "test_uploads::test_a_form_that_is_cut_before_its_file_never_reaches_the_handler"
+            "request/test_uploads::test_a_form_that_is_cut_before_its_file_never_reaches_the_handler"
         ),
-        "MultipartFileError in a file that is read": "test_uploads::test_a_file_that_the_client_cuts_short",
+        "MultipartFileError in a file that is read": (
+            "request/test_uploads::test_a_file_that_the_client_cuts_short"
+        ),
     },
     "WebSocket": {
-        "accept: subprotocol and headers": "test_websockets::test_what_accept_sends",
-        "accept: session_id": "test_sessions::test_an_app_can_choose_the_session_of_a_socket",
-        "accept: max_message_size": "test_websockets::test_a_socket_can_have_a_limit_of_its_own",
-        "receive in kind, receive_text, _bytes, _json": "test_websockets::test_messages_in",
-        "send in kind, send_text, _bytes, _json": "test_websockets::test_messages_out",
-        "close is idempotent": "test_websockets::test_closing_twice_sends_one_frame",
-        "close before accept refuses": "test_websockets::test_a_handshake_can_be_refused_with_any_answer",
-        "for good": "test_websockets::test_a_refused_handshake_cannot_be_accepted_afterwards",
-        "reject answers with HTTP": "test_websockets::test_a_handshake_can_be_refused_with_any_answer",
+        "accept: subprotocol and headers": "websocket/test_websocket::test_what_accept_sends",
+        "accept: session_id": "sessions/test_sessions::test_an_app_can_choose_the_session_of_a_socket",
+        "accept: max_message_size": "websocket/test_websocket::test_a_socket_can_have_a_limit_of_its_own",
+        "receive in kind, receive_text, _bytes, _json": "websocket/test_websocket::test_messages_in",
+        "send in kind, send_text, _bytes, _json": "websocket/test_websocket::test_messages_out",
+        "close is idempotent": "websocket/test_websocket::test_closing_twice_sends_one_frame",
+        "close before accept refuses": (
+            "websocket/test_websocket::test_a_handshake_can_be_refused_with_any_answer"
+        ),
+        "for good": "websocket/test_websocket::test_a_refused_handshake_cannot_be_accepted_afterwards",
+        "reject answers with HTTP": (
+            "websocket/test_websocket::test_a_handshake_can_be_refused_with_any_answer"
+        ),
         "async for ends when the client leaves": (
-            "test_websockets::test_a_loop_over_the_messages_ends_when_the_client_leaves"
+            "websocket/test_websocket::test_a_loop_over_the_messages_ends_when_the_client_leaves"
         ),
         "until_closed is left at once": (
-            "test_websockets::test_until_closed_is_left_the_moment_the_client_goes"
+            "websocket/test_websocket::test_until_closed_is_left_the_moment_the_client_goes"
         ),
         "a cancellation from outside passes through": (
-            "test_websockets::test_a_cancellation_from_outside_passes_through_the_block"
+            "websocket/test_websocket::test_a_cancellation_from_outside_passes_through_the_block"
         ),
         "run receives and sends": (
-            "test_websockets::test_run_receives_and_sends_at_once_until_the_client_leaves"
+            "websocket/test_websocket::test_run_receives_and_sends_at_once_until_the_client_leaves"
         ),
-        "one job's end cancels the others": "test_websockets::test_a_job_that_ends_cancels_the_others",
-        "so does the client's leaving": "test_run::test_all_jobs_end_when_the_client_goes",
+        "one job's end cancels the others": (
+            "websocket/test_websocket::test_a_job_that_ends_cancels_the_others"
+        ),
+        "so does the client's leaving": "websocket/test_run::test_all_jobs_end_when_the_client_goes",
         "ConnectionClosed from receive and send": (
-            "test_websockets::test_after_the_end_everything_says_so_and_nothing_hangs"
+            "websocket/test_websocket::test_after_the_end_everything_says_so_and_nothing_hangs"
         ),
-        "UTF-8, strictly": "test_ws::test_messages",
+        "UTF-8, strictly": "connection/test_websocket::test_messages",
         "misuse before accept": (
-            "test_websockets::test_misuse_before_accept_is_told_at_once_and_changes_nothing"
+            "websocket/test_websocket::test_misuse_before_accept_is_told_at_once_and_changes_nothing"
         ),
         "misuse after accept": (
-            "test_websockets::test_misuse_after_accept_is_told_at_once_and_changes_nothing"
+            "websocket/test_websocket::test_misuse_after_accept_is_told_at_once_and_changes_nothing"
         ),
-        "two tasks receiving": "test_wire::test_only_one_task_can_receive",
+        "two tasks receiving": "websocket/test_wire::test_only_one_task_can_receive",
     },
     "Middleware": {
-        "hooks are optional": "test_http::test_a_middleware_has_only_the_hooks_that_it_needs",
+        "hooks are optional": "connection/test_http::test_a_middleware_has_only_the_hooks_that_it_needs",
         "on_headers comes before the body": (
-            "test_bodies::test_hooks_see_the_headers_before_the_body_and_the_form_before_the_handler"
+            "request/test_body::test_hooks_see_the_headers_before_the_body_and_the_form_before_the_handler"
         ),
-        "a dict of before_request answers; anything else: 500": "test_http::test_a_before_hook_can_answer",
+        "a dict of before_request answers; anything else: 500": (
+            "connection/test_http::test_a_before_hook_can_answer"
+        ),
         "after_request sees the body": (
-            "test_http::test_an_after_hook_sees_the_body_and_the_handlers_own_headers"
+            "connection/test_http::test_an_after_hook_sees_the_body_and_the_handlers_own_headers"
         ),
-        "its dict replaces the answer": "test_http::test_an_after_hook_can_change_the_answer",
-        "a dict of before_websocket refuses; anything else too": "test_ws::test_a_before_hook_can_refuse",
+        "its dict replaces the answer": "connection/test_http::test_an_after_hook_can_change_the_answer",
+        "a dict of before_websocket refuses; anything else too": (
+            "connection/test_websocket::test_a_before_hook_can_refuse"
+        ),
         "after hooks: reverse, once, every way out": (
-            "test_http::test_after_hooks_run_once_and_in_reverse_on_every_way_out"
+            "connection/test_http::test_after_hooks_run_once_and_in_reverse_on_every_way_out"
         ),
-        "the same for WebSockets": "test_ws::test_after_hooks_run_once_and_in_reverse_on_every_way_out",
-        "on cancellation": "test_http::test_after_hooks_run_when_the_server_cancels",
-        "on cancellation of a WebSocket": "test_ws::test_after_hooks_run_when_the_server_cancels",
+        "the same for WebSockets": (
+            "connection/test_websocket::test_after_hooks_run_once_and_in_reverse_on_every_way_out"
+        ),
+        "on cancellation": "connection/test_http::test_after_hooks_run_when_the_server_cancels",
+        "on cancellation of a WebSocket": (
+            "connection/test_websocket::test_after_hooks_run_when_the_server_cancels"
+        ),
     },
     "Sessions": {
-        "only load and save are needed": "test_sessions::test_overlapping_requests_merge_their_changes",
-        "updates merge": "test_sessions::test_two_that_write_at_the_same_moment_both_count",
-        "timeout": "test_sessions::test_a_session_expires_when_it_is_not_used",
+        "only load and save are needed": (
+            "sessions/test_sessions::test_overlapping_requests_merge_their_changes"
+        ),
+        "updates merge": "sessions/test_sessions::test_two_that_write_at_the_same_moment_both_count",
+        "timeout": "sessions/test_sessions::test_a_session_expires_when_it_is_not_used",
     },
 }
 

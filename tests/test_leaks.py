@@ -16,10 +16,8 @@ import pytest
 
 from micropie import App, ConnectionClosed, HTTPError, HttpMiddleware, WebSocket, WebSocketMiddleware
 from tests.driver import handshake, http, make_scope, websocket
+from tests.helpers import COOKIE, FORM, ID
 
-ID = "a-session-that-the-client-knows"
-COOKIE = ("Cookie", f"session_id={ID}")
-FORM = ("Content-Type", "application/x-www-form-urlencoded")
 MULTIPART = ("Content-Type", "multipart/form-data; boundary=B")
 UPLOAD = b'--B\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nCONTENT\r\n--B--\r\n'
 

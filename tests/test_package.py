@@ -17,10 +17,10 @@ import pytest
 
 import micropie
 from micropie.cli.examples import files
+from tests.helpers import ROOT
 from tools.examples import examples
 
 LARGEST_WHEEL = 400_000  # Bytes.
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from benchmarks.scenarios import GROWTH, SCENARIOS
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[2]
 SECTIONS = ("inproc", "server", "broadcast", "memory", "imports", "growth")
 
 

@@ -12,10 +12,9 @@ import hatchling.build
 import httpx
 import pytest
 
+from tests.helpers import ROOT
 from tests.running import own_temporary_files, running
 from tools.examples import examples
-
-ROOT = Path(__file__).parents[2]
 
 # What leads to the environment that runs this test is nothing that a reader has.
 OURS = re.compile(r"(TOX|COVERAGE|PYTEST)_|PYTHON|VIRTUAL_ENV|MICROPIE_")

@@ -22,12 +22,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect, unix_connect
 
+from tests.helpers import ROOT
 from tests.missing import missing
 from tests.serving import PATIENCE, Server, serve
 from tools.blocks import DOCS, Run, blocks, find_run, runs
 
 HOWTO = DOCS / "howto"
-ROOT = DOCS.parent
 
 
 def sources(page: str) -> dict[str, str]:

@@ -9,9 +9,8 @@ import hatchling.build
 import pytest
 from websockets.sync.client import connect
 
+from tests.helpers import ROOT
 from tests.serving import serve
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

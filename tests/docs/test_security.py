@@ -24,10 +24,10 @@ from micropie.exceptions import HTTPError
 from micropie.request.origins import check_origin
 from micropie.settings import CHECKS
 from tests.driver import make_scope
+from tests.helpers import ROOT
 from tests.serving import serve
 from tools.blocks import blocks, find_run
 
-ROOT = Path(__file__).parents[2]
 PATH = ROOT / "docs/howto/security.rst"
 PAGE = PATH.read_text(encoding="utf-8")
 POLICY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")

@@ -18,9 +18,9 @@ import micropie.testing
 import micropie.testing.browser
 import micropie.testing.server
 from tests.docs.conftest import BASE
+from tests.helpers import ROOT
 from tools.blocks import DOCS, pages
 
-ROOT = DOCS.parent
 PAGES = [page.relative_to(DOCS).with_suffix(".html").as_posix() for page in pages()]
 FOUND = [page for page in PAGES if page != "404.html"]  # What a reader can look for.
 MADE = ["genindex.html", "search.html"]  # Sphinx makes these by itself.

@@ -22,8 +22,13 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 #: Those that are quick, and fail for most, come first.
 SUITES = [
-    f"tests/test_{name}.py"
-    for name in ("sessions", "session_use", "requests", "mounts", "session_races", "bodies", "design")
+    "tests/sessions/test_sessions.py",
+    "tests/sessions/test_session_use.py",
+    "tests/request/test_request.py",
+    "tests/routing/test_mounts.py",
+    "tests/sessions/test_session_races.py",
+    "tests/request/test_body.py",
+    "tests/test_design.py",
 ]
 
 

@@ -21,11 +21,10 @@ from micropie import (
 )
 from micropie.sessions import backends, view
 from tests.driver import Answer, Client, handshake, http, websocket
+from tests.helpers import COOKIES, ID
 
 SECRET = "the secret that no client may see"
-ID = "a-session-that-the-client-knows"
 OTHER_ID = "another-session-of-the-same-app"
-COOKIE = [("Cookie", f"session_id={ID}")]
 
 
 class Clock:
@@ -255,7 +254,7 @@ def deeply(request: Any) -> None:
 async def test_only_what_has_changed_is_written(act: Any, changed: dict[str, Any], removed: set[str]) -> None:
     backend = Recorded(n=1, text="text", pair=(1, 2), list=[1, 2], deep={"list": [{"n": 1}]}, set={1})
     before = await backend.load(ID)
-    answer = await http(Site(backend, act), "/", headers=COOKIE)
+    answer = await http(Site(backend, act), "/", headers=COOKIES)
     update, *rest = backend.writes
     assert update == ("update", ID, changed, removed)
     assert [type(value) for value in update[2].values()] == [type(value) for value in changed.values()]
@@ -311,7 +310,7 @@ async def test_the_first_cookie_that_is_known_counts() -> None:
 
 async def test_an_id_that_the_backend_does_not_know_is_never_adopted() -> None:
     app = Site(act=put("n", 1))
-    answer = await http(app, "/", headers=COOKIE)
+    answer = await http(app, "/", headers=COOKIES)
     assert new_id(answer) != ID
     assert await look(app) == {}
     assert await look(app, new_id(answer)) == {"n": 1}
@@ -320,7 +319,7 @@ async def test_an_id_that_the_backend_does_not_know_is_never_adopted() -> None:
 @pytest.mark.parametrize("act", [logout, lambda request: request.session.clear()])
 async def test_a_logout_deletes_the_session_and_its_cookie(act: Any) -> None:
     app = Site(Recorded(user="alice"), act)
-    [cookie] = (await http(app, "/", headers=COOKIE)).cookies
+    [cookie] = (await http(app, "/", headers=COOKIES)).cookies
     assert cookie == "session_id=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"
     assert await look(app) == {}
 
@@ -336,7 +335,7 @@ async def test_what_is_stored_belongs_to_the_backend() -> None:
 async def test_what_the_handler_gets_is_its_own() -> None:
     app = Site(Recorded(list=[1]), lambda request: request.session["list"].append(2))
     data = await look(app)
-    await http(app, "/", headers=COOKIE)
+    await http(app, "/", headers=COOKIES)
     data["list"].append(3)
     assert await look(app) == {"list": [1, 2]}
 
@@ -352,7 +351,7 @@ def log_in(request: Any) -> None:
 @pytest.mark.parametrize("stored", [{}, {"cart": [1]}])
 async def test_a_login_moves_the_session_to_a_fresh_id(stored: dict[str, Any]) -> None:
     app = Site(Recorded(**stored), log_in)
-    fresh = new_id(await http(app, "/", headers=COOKIE))
+    fresh = new_id(await http(app, "/", headers=COOKIES))
     assert fresh != ID
     assert await look(app) == {}
     assert await look(app, fresh) == {**stored, "user": "alice"}
@@ -369,7 +368,7 @@ async def test_a_logout_wins_over_a_fresh_id() -> None:
         request.session = {}
 
     app = Site(Recorded(user="alice"), both)
-    assert new_id(await http(app, "/", headers=COOKIE)) == ""
+    assert new_id(await http(app, "/", headers=COOKIES)) == ""
     assert await look(app) == {}
 
 
@@ -380,7 +379,7 @@ async def test_a_fresh_id_never_revives_a_session_that_was_logged_out_meanwhile(
         log_in(request)
         backend._sessions.clear()
 
-    answer = await http(Site(backend, log_in_late), "/", headers=COOKIE)
+    answer = await http(Site(backend, log_in_late), "/", headers=COOKIES)
     assert answer.cookies == []
     assert backend._sessions == {}
 
@@ -389,7 +388,7 @@ async def test_a_fresh_id_never_revives_a_session_that_was_logged_out_meanwhile(
 async def test_a_login_that_cannot_be_stored_is_none_under_the_old_id(method: str) -> None:
     """Who planted the old id waits for just that."""
     backend = Failing(method, cart=[1])
-    answer = await http(Site(backend, log_in), "/", headers=COOKIE)
+    answer = await http(Site(backend, log_in), "/", headers=COOKIES)
     assert (answer.status, answer.cookies) == (500, [])
     assert not any("user" in data for _, data in backend._sessions.values())
 
@@ -398,7 +397,7 @@ async def test_a_login_that_is_cancelled_is_none_under_the_old_id() -> None:
     """At each step of the backend the server may give up."""
     for steps in range(12):
         app = Site(Plain(cart=[1]), log_in)
-        task = asyncio.create_task(http(app, "/", headers=COOKIE))
+        task = asyncio.create_task(http(app, "/", headers=COOKIES))
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
@@ -410,7 +409,7 @@ async def test_a_login_that_is_cancelled_is_none_under_the_old_id() -> None:
 @pytest.mark.parametrize("target", ["/saves", "/saves_and_raises"])
 async def test_a_login_that_is_saved_early_has_a_fresh_id_from_then_on(target: str) -> None:
     app = Site(Recorded(cart=[1]), log_in)
-    task = asyncio.create_task(http(app, target, headers=COOKIE))
+    task = asyncio.create_task(http(app, target, headers=COOKIES))
     await app.waiting.wait()
     assert await look(app) == {}
     app.go_on.set()
@@ -433,7 +432,7 @@ async def test_a_login_has_one_fresh_id_however_often_it_is_saved() -> None:
             return ""
 
     app = Saves(Recorded(cart=[1]), session_id_factory=make_id)
-    assert [new_id(await http(app, "/", headers=COOKIE))] == made
+    assert [new_id(await http(app, "/", headers=COOKIES))] == made
 
 
 async def test_a_stream_that_has_begun_gets_no_fresh_id(caplog: pytest.LogCaptureFixture) -> None:
@@ -443,7 +442,7 @@ async def test_a_stream_that_has_begun_gets_no_fresh_id(caplog: pytest.LogCaptur
             log_in(self.request)
 
     app = Streams(Recorded(cart=[1]))
-    answer = await http(app, "/", headers=COOKIE)
+    answer = await http(app, "/", headers=COOKIES)
     assert not answer.complete
     assert "a session gets a new id only with an HTTP answer, before that begins" in caplog.text
     assert await look(app) == {"cart": [1]}
@@ -459,7 +458,7 @@ async def test_a_stream_goes_on_with_the_session_that_was_moved() -> None:
             session["during"] = 2
 
     app = Streams(Recorded(user="alice"))
-    fresh = new_id(await http(app, "/", headers=COOKIE))
+    fresh = new_id(await http(app, "/", headers=COOKIES))
     assert await look(app, fresh) == {"user": "alice", "before": 1, "during": 2}
 
 
@@ -545,9 +544,9 @@ async def test_sessions_that_are_renewed_or_deleted_leave_nothing_behind(clock: 
 @pytest.mark.parametrize("backend", [Recorded, Plain, Sharing])
 async def test_overlapping_requests_merge_their_changes(backend: Any) -> None:
     app = Site(backend(n="old", user="alice"))
-    slow = asyncio.create_task(http(app, "/slow/slow/1", headers=COOKIE))
+    slow = asyncio.create_task(http(app, "/slow/slow/1", headers=COOKIES))
     await app.waiting.wait()
-    await http(app, "/put/n/new", headers=COOKIE)
+    await http(app, "/put/n/new", headers=COOKIES)
     app.go_on.set()
     await slow
     assert await look(app) == {"n": "new", "user": "alice", "slow": "1"}
@@ -555,16 +554,16 @@ async def test_overlapping_requests_merge_their_changes(backend: Any) -> None:
 
 async def test_two_that_write_at_the_same_moment_both_count() -> None:
     app = Site(Plain(user="alice"))
-    await asyncio.gather(*(http(app, f"/put/{name}/1", headers=COOKIE) for name in "abc"))
+    await asyncio.gather(*(http(app, f"/put/{name}/1", headers=COOKIES) for name in "abc"))
     assert await look(app) == {"user": "alice", "a": "1", "b": "1", "c": "1"}
 
 
 @pytest.mark.parametrize("backend", [Recorded, Plain, Sharing])
 async def test_a_slower_request_never_revives_a_session(backend: Any) -> None:
     app = Site(backend(user="alice"))
-    slow = asyncio.create_task(http(app, "/slow/n/1", headers=COOKIE))
+    slow = asyncio.create_task(http(app, "/slow/n/1", headers=COOKIES))
     await app.waiting.wait()
-    await http(app, "/logout", headers=COOKIE)
+    await http(app, "/logout", headers=COOKIES)
     app.go_on.set()
     assert (await slow).status == 200
     assert await look(app) == {}
@@ -573,7 +572,7 @@ async def test_a_slower_request_never_revives_a_session(backend: Any) -> None:
 async def test_a_logout_at_the_same_moment_as_a_write_wins() -> None:
     for targets in (("/logout", "/put/n/1"), ("/put/n/1", "/logout")):
         app = Site(Plain(user="alice"))
-        await asyncio.gather(*(http(app, target, headers=COOKIE) for target in targets))
+        await asyncio.gather(*(http(app, target, headers=COOKIES) for target in targets))
         assert await look(app) == {}
 
 
@@ -581,9 +580,9 @@ async def test_a_logout_at_the_same_moment_as_a_write_wins() -> None:
 async def test_a_socket_that_was_open_for_long_never_revives_a_session(backend: Any) -> None:
     app = Site(backend(user="alice"), put("n", 1))
     for target in ("/after", "/saves"):
-        async with websocket(app, target, headers=COOKIE) as client:
+        async with websocket(app, target, headers=COOKIES) as client:
             await client.next()
-            await http(app, "/logout", headers=COOKIE)
+            await http(app, "/logout", headers=COOKIES)
             client.send("key")
         assert await look(app) == {}
         assert client.close in ((1000, ""), None)
@@ -591,15 +590,15 @@ async def test_a_socket_that_was_open_for_long_never_revives_a_session(backend: 
 
 async def test_a_socket_never_rolls_back_what_was_written_meanwhile() -> None:
     app = Site(Recorded(n="old", user="alice"), put("socket", 1))
-    async with websocket(app, "/after", headers=COOKIE) as client:
+    async with websocket(app, "/after", headers=COOKIES) as client:
         await client.next()
-        await http(app, "/put/n/new", headers=COOKIE)
+        await http(app, "/put/n/new", headers=COOKIES)
     assert await look(app) == {"n": "new", "user": "alice", "socket": 1}
 
 
 async def test_locks_are_not_kept() -> None:
     app = Site(Plain(user="alice"), put("n", 1))
-    await http(app, "/", headers=COOKIE)
+    await http(app, "/", headers=COOKIES)
     assert len(app.session_backend._locks) == 0
 
 
@@ -608,22 +607,22 @@ async def test_locks_are_not_kept() -> None:
 
 async def test_an_unexpected_error_drops_what_was_not_saved() -> None:
     app = Site(Recorded(list=[1]), lambda request: request.session["list"].append(2))
-    assert (await http(app, "/raises", headers=COOKIE)).status == 500
+    assert (await http(app, "/raises", headers=COOKIES)).status == 500
     assert await look(app) == {"list": [1]}
-    assert (await http(app, "/refuses", headers=COOKIE)).status == 409
+    assert (await http(app, "/refuses", headers=COOKIES)).status == 409
     assert await look(app) == {"list": [1, 2]}
 
 
 async def test_an_unexpected_error_drops_the_wish_for_a_fresh_id() -> None:
     app = Site(Recorded(cart=[1]), log_in)
-    assert new_id(await http(app, "/raises", headers=COOKIE)) == ID
+    assert new_id(await http(app, "/raises", headers=COOKIES)) == ID
     assert await look(app) == {"cart": [1]}
 
 
 async def test_after_the_answer_it_is_too_late_for_a_fresh_id() -> None:
     kept: list[Any] = []
     app = Site(Recorded(cart=[1]), lambda request: kept.append(request))
-    await http(app, "/", headers=COOKIE)
+    await http(app, "/", headers=COOKIES)
     with pytest.raises(RuntimeError, match="before that begins"):
         kept[0].regenerate_session()
 
@@ -636,7 +635,7 @@ async def test_an_error_drops_a_new_session() -> None:
 
 async def test_a_session_can_be_saved_before_a_long_wait() -> None:
     app = Site(Recorded(user="alice"), put("n", 1))
-    task = asyncio.create_task(http(app, "/saves", headers=COOKIE))
+    task = asyncio.create_task(http(app, "/saves", headers=COOKIES))
     await app.waiting.wait()
     assert await look(app) == {"user": "alice", "n": 1}
     app.go_on.set()
@@ -660,7 +659,7 @@ async def test_a_stream_is_saved_before_its_start_and_at_its_end() -> None:
     def note(message: dict[str, Any]) -> None:
         seen.append(sorted(app.session_backend._sessions[ID][1]))
 
-    await http(app, "/stream", headers=COOKIE, on_send=note)
+    await http(app, "/stream", headers=COOKIES, on_send=note)
     assert seen[0] == ["before", "user"]
     assert seen[-1] == ["before", "during", "user"]
 
@@ -688,7 +687,7 @@ async def test_a_stream_whose_client_leaves_is_saved_too() -> None:
             await asyncio.Event().wait()
 
     app, leave = Streams(Recorded(user="alice")), asyncio.Event()
-    await http(app, "/", headers=COOKIE, leave=leave, on_send=lambda message: leave.set())
+    await http(app, "/", headers=COOKIES, leave=leave, on_send=lambda message: leave.set())
     assert await look(app) == {"user": "alice", "n": 2}
 
 
@@ -702,7 +701,7 @@ async def test_a_hooks_changes_are_stored() -> None:
 
     app = Site(Recorded(user="alice"))
     app.middlewares.append(Hook())
-    await http(app, "/look", headers=COOKIE)
+    await http(app, "/look", headers=COOKIES)
     assert await look(app) == {"user": "alice", "before": 1, "after": 2}
 
 
@@ -733,7 +732,7 @@ class Failing(Recorded):
 async def test_a_backend_that_fails_is_a_500_and_tells_nothing(
     method: str, stored: dict[str, Any], act: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = await http(Site(Failing(method, **stored), act), "/", headers=COOKIE)
+    answer = await http(Site(Failing(method, **stored), act), "/", headers=COOKIES)
     assert (answer.status, answer.text, answer.cookies) == (500, "500 Internal Server Error", [])
     assert answer.complete
     assert SECRET in caplog.text
@@ -755,7 +754,7 @@ async def test_a_value_that_cannot_be_copied_is_a_500() -> None:
 async def test_a_backend_that_fails_refuses_a_handshake(
     method: str, target: str, refusal: int | None, close: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = await handshake(Site(Failing(method, n=1), put("n", 2)), target, headers=COOKIE)
+    client = await handshake(Site(Failing(method, n=1), put("n", 2)), target, headers=COOKIES)
     assert (client.refusal, client.close) == (refusal, close)
     assert SECRET.encode() not in client.refusal_body
     assert (SECRET in caplog.text) is (refusal is not None)
@@ -764,7 +763,7 @@ async def test_a_backend_that_fails_refuses_a_handshake(
 async def test_a_save_that_fails_at_the_end_of_a_socket_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     backend = Recorded(user="alice")
     app = Site(backend, put("n", 1))
-    async with websocket(app, "/after", headers=COOKIE) as client:
+    async with websocket(app, "/after", headers=COOKIES) as client:
         await client.next()
         backend.update = Failing("update").update
     assert SECRET in caplog.text
@@ -779,7 +778,7 @@ async def test_a_failed_save_at_the_end_of_a_stream_leaves_it_without_an_end(
     def fail_from_now_on(message: dict[str, Any]) -> None:
         backend.update = Failing("update").update
 
-    answer = await http(Site(backend), "/stream", headers=COOKIE, on_send=fail_from_now_on)
+    answer = await http(Site(backend), "/stream", headers=COOKIES, on_send=fail_from_now_on)
     assert (answer.body, answer.complete) == (b"chunk", False)
     assert SECRET in caplog.text
 
@@ -799,14 +798,14 @@ async def test_what_is_written_before_accept_is_stored_with_its_cookie() -> None
 
 async def test_a_session_in_use_is_renewed_by_a_socket() -> None:
     app = Site(Recorded(user="alice"), lambda request: request.session)
-    client = await handshake(app, "/before", headers=COOKIE)
+    client = await handshake(app, "/before", headers=COOKIES)
     assert client.messages == [f'"{ID}"']
     assert ws_cookies(client)[0].startswith(f"session_id={ID}; Path=/; Max-Age=28800;")
 
 
 async def test_a_logout_before_accept_takes_the_cookie_away() -> None:
     app = Site(Recorded(user="alice"), logout)
-    client = await handshake(app, "/before", headers=COOKIE)
+    client = await handshake(app, "/before", headers=COOKIES)
     assert client.messages == ["null"]
     assert "Max-Age=0" in ws_cookies(client)[0]
     assert await look(app) == {}
@@ -832,7 +831,7 @@ async def test_what_is_written_first_after_accept_is_not_stored_and_warned_of(
 
 async def test_a_socket_saves_when_it_is_told_to() -> None:
     app = Site(Recorded(user="alice"))
-    async with websocket(app, "/saves", headers=COOKIE) as client:
+    async with websocket(app, "/saves", headers=COOKIES) as client:
         await client.next()
         for key in "ab":
             client.send(key)
@@ -842,11 +841,11 @@ async def test_a_socket_saves_when_it_is_told_to() -> None:
 
 async def test_what_a_socket_has_saved_is_not_written_again() -> None:
     app = Site(Recorded(user="alice"))
-    async with websocket(app, "/saves", headers=COOKIE) as client:
+    async with websocket(app, "/saves", headers=COOKIES) as client:
         await client.next()
         client.send("a")
         await client.next()
-        await http(app, "/put/a/newer", headers=COOKIE)
+        await http(app, "/put/a/newer", headers=COOKIES)
         client.send("b")
         await client.next()
     assert await look(app) == {"user": "alice", "a": "newer", "b": 1}
@@ -855,7 +854,7 @@ async def test_what_a_socket_has_saved_is_not_written_again() -> None:
 @pytest.mark.parametrize("target", ["/after", "/raises"])
 async def test_a_socket_saves_at_its_end(target: str) -> None:
     app = Site(Recorded(user="alice"), put("n", 1))
-    async with websocket(app, target, headers=COOKIE):
+    async with websocket(app, target, headers=COOKIES):
         pass
     assert await look(app) == {"user": "alice", "n": 1}
 
@@ -864,7 +863,7 @@ async def test_a_socket_saves_when_the_server_cancels() -> None:
     app = Site(Recorded(user="alice"), put("n", 1))
 
     async def session() -> None:
-        async with websocket(app, "/after", headers=COOKIE, leave=False) as client:
+        async with websocket(app, "/after", headers=COOKIES, leave=False) as client:
             await client.next()
             app.waiting.set()
             await asyncio.Event().wait()
@@ -896,7 +895,7 @@ async def test_the_cookie_of_a_chosen_session_is_always_sent() -> None:
 
 async def test_a_chosen_session_can_be_the_one_that_the_client_has() -> None:
     app = Site(Recorded(user="alice"))
-    client = await handshake(app, f"/adopts/{ID}", headers=COOKIE)
+    client = await handshake(app, f"/adopts/{ID}", headers=COOKIES)
     assert ws_cookies(client)[0].startswith(f"session_id={ID}; ")
     assert await look(app) == {"user": "alice", "after": 1}
 
@@ -905,7 +904,7 @@ async def test_a_chosen_session_can_be_the_one_that_the_client_has() -> None:
 async def test_a_chosen_session_gets_nothing_of_the_one_before(act: Any) -> None:
     app = Site(Recorded(user="alice", cart=[1]), act)
     await app.session_backend.save(OTHER_ID, {"user": "bob"}, 60)
-    client = await handshake(app, "/adopts", headers=COOKIE)
+    client = await handshake(app, "/adopts", headers=COOKIES)
     assert client.messages == [f'["{OTHER_ID}",{{"user":"bob"}}]']
     assert await look(app, OTHER_ID) == {"user": "bob", "after": 1}
     assert await look(app) == {"user": "alice", "cart": [1]}
@@ -957,7 +956,7 @@ class Outer(HttpMiddleware, WebSocketMiddleware):
 async def test_a_login_in_a_chosen_app_moves_the_session_of_both() -> None:
     outer, inner = Site(Recorded(cart=[1])), Site(act=log_in)
     outer.middlewares.append(Outer(inner, "/"))
-    answer = await http(outer, "/", headers=COOKIE)
+    answer = await http(outer, "/", headers=COOKIES)
     assert await look(outer) == {}
     assert await look(outer, new_id(answer)) == {"cart": [1], "user": "alice"}
     assert inner.session_backend._sessions == {}
@@ -967,12 +966,12 @@ async def test_a_login_in_a_chosen_app_moves_the_session_of_both() -> None:
 async def test_the_session_of_another_framework_around_is_used_in_place(stored: dict[str, Any]) -> None:
     """As Starlette's SessionMiddleware hands it on, and stores it when the answer begins."""
     around, backend = dict(stored), Recorded(user="bob")
-    answer = await http(Site(backend, put("n", 1)), "/", headers=COOKIE, session=around)
+    answer = await http(Site(backend, put("n", 1)), "/", headers=COOKIES, session=around)
     assert around == {**stored, "n": 1}
-    client = await handshake(Site(backend, put("socket", 1)), "/before", headers=COOKIE, session=around)
+    client = await handshake(Site(backend, put("socket", 1)), "/before", headers=COOKIES, session=around)
     assert around == {**stored, "n": 1, "socket": 1}
     assert answer.cookies == ws_cookies(client) == []
-    await http(Site(backend, logout), "/", headers=COOKIE, session=around)
+    await http(Site(backend, logout), "/", headers=COOKIES, session=around)
     assert around == {}
     assert backend.writes == []
 

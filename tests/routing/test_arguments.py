@@ -18,9 +18,8 @@ import pytest
 
 from micropie import App, FromSession, HttpMiddleware
 from tests.driver import Answer, handshake, http
+from tests.helpers import COOKIE, ID
 
-ID = "a-session-that-the-client-knows"
-COOKIE = ("Cookie", f"session_id={ID}")
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SOME_UUID = "12345678-1234-5678-1234-567812345678"
 

@@ -22,6 +22,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from micropie import App, InMemorySessionBackend, SessionBackend, WebSocket
 from tests.driver import http, websocket
+from tests.helpers import COOKIES, ID
 
 KEYS = st.sampled_from("abc")
 VALUES = st.one_of(st.integers(0, 3), st.lists(st.integers(0, 1), max_size=2))
@@ -30,8 +31,6 @@ BROWSERS = st.integers(0, 1)
 SESSIONS = st.one_of(*[st.dictionaries(KEYS, VALUES, min_size=1)] * 4, st.just({}))
 #: Seconds for what takes none: longer is a hang.
 LIMIT = 10
-ID = "a-session-that-both-know"
-COOKIE = [("Cookie", f"session_id={ID}")]
 
 
 class Stored(SessionBackend):
@@ -490,7 +489,7 @@ async def test_two_at_the_same_moment(one: str, other: str, outcomes: list[Any])
         backend.stored[ID] = copy.deepcopy(START)
         app = Pair(backend)
         answers = await backend.play(
-            *(http(app, f"/{route}", headers=COOKIE, alone=False) for route in (one, other))
+            *(http(app, f"/{route}", headers=COOKIES, alone=False) for route in (one, other))
         )
         assert [answer.status for answer in answers] == [200, 200]
         fresh = [data for data in backend.stored.values() if data not in (NEW.get(one), NEW.get(other))]

@@ -131,7 +131,7 @@ def test_it_serves_a_file_anew_at_each_start(
 def test_a_path_is_looked_for_beside_the_test_and_here(
     live_server: LiveServerFactory, shop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert httpx.get(live_server("servers/kinds/app.py").url).status_code
+    assert httpx.get(live_server("../servers/kinds/app.py").url).status_code
     monkeypatch.chdir(shop("app").parent)
     assert httpx.get(live_server("app.py").url).text == "app: you"
     with pytest.raises(AppNotFound, match=re.escape(f"no file other.py in {Path(__file__).parent} or ")):

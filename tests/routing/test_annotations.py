@@ -26,10 +26,10 @@ import pytest
 
 from micropie import App, FromSession, SessionBackend, Upload, WebSocket
 from tests.driver import handshake, http
+from tests.helpers import COOKIE, FORM
 
 ID = "12345678-1234-5678-1234-567812345678"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-COOKIE = ("Cookie", "session_id=a-session-that-the-client-knows")
 T = TypeVar("T")
 
 
@@ -904,7 +904,6 @@ def _or(otherwise: Any, found: Any) -> Any:
 
 
 MULTIPART = ("Content-Type", "multipart/form-data; boundary=edge")
-FORM = ("Content-Type", "application/x-www-form-urlencoded")
 JSON = ("Content-Type", "application/json")
 
 

@@ -23,10 +23,9 @@ from micropie import (
 from micropie.sessions import backends, view
 from micropie.sessions.backends import load_waits
 from tests.driver import handshake, http, websocket
+from tests.helpers import COOKIES, ID
 
 SECRET = "the secret that no client may see"
-ID = "a-session-that-the-client-knows"
-COOKIE = [("Cookie", f"session_id={ID}")]
 STYLE = [
     {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/css")]},
     {"type": "http.response.body", "body": b"a {}"},
@@ -164,7 +163,7 @@ async def test_who_does_not_look_pays_nothing(store: Any, target: str, method: s
     app = Site(store(user="alice"))
     app.middlewares += hooks
     app.mount("/style", style)
-    answer = await http(app, target, method=method, headers=COOKIE)
+    answer = await http(app, target, method=method, headers=COOKIES)
     assert "set-cookie" not in answer.headers
     assert "vary" not in answer.headers
     assert app.session_backend.calls == ([] if store is Quick else ["load"])
@@ -173,7 +172,7 @@ async def test_who_does_not_look_pays_nothing(store: Any, target: str, method: s
 @pytest.mark.parametrize("store", [Quick, Slow])
 async def test_a_socket_that_does_not_look_pays_nothing(store: Any) -> None:
     app = Site(store(user="alice"))
-    client = await handshake(app, "/", headers=COOKIE)
+    client = await handshake(app, "/", headers=COOKIES)
     assert client.messages == ["hello"]
     assert client.sent[0].get("headers", []) == []
     assert app.session_backend.calls == ([] if store is Quick else ["load"])
@@ -195,7 +194,7 @@ async def test_a_mount_without_a_session_has_none(
     app.mount("/style", child, session=False)
     if hook is not None:
         app.middlewares.append(Hook(hook, lambda request: request.session and 1 / 0))
-    for headers in (COOKIE, []):
+    for headers in (COOKIES, []):
         answer = await http(app, "/style/a.css", headers=headers, session={"of": "an app around"})
         assert (answer.text, answer.cookies, answer.headers.get("vary")) == (
             "a {}",
@@ -214,7 +213,7 @@ async def test_what_a_hook_writes_where_there_is_no_session_is_lost_and_warned_o
     app = Site(Quick(user="alice"))
     app.mount("/style", style, session=False)
     app.middlewares.append(Hook(lambda request: request.session.update(seen=1)))
-    for headers in (COOKIE, []):
+    for headers in (COOKIES, []):
         assert (await http(app, "/style/a.css", headers=headers)).cookies == []
     assert app.session_backend.calls == []
     assert (
@@ -226,8 +225,8 @@ async def test_what_a_hook_writes_where_there_is_no_session_is_lost_and_warned_o
 async def test_a_mounted_app_without_a_session_has_its_own() -> None:
     outer, inner = Site(Quick(user="alice")), Site(Quick(user="bob"))
     outer.mount("/in", inner, session=False)
-    assert (await http(outer, "/in/look", headers=COOKIE)).json == {"user": "bob"}
-    assert (await handshake(outer, "/in/look", headers=COOKIE)).messages == ['{"user":"bob"}']
+    assert (await http(outer, "/in/look", headers=COOKIES)).json == {"user": "bob"}
+    assert (await handshake(outer, "/in/look", headers=COOKIES)).messages == ['{"user":"bob"}']
     assert outer.session_backend.calls == []
 
 
@@ -247,7 +246,7 @@ LOOKS: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("target", "text"), LOOKS)
 async def test_who_looks_is_answered_so_that_caches_know(store: Any, target: str, text: str) -> None:
     app = Site(store(user="alice"))
-    answer = await http(app, target, headers=COOKIE)
+    answer = await http(app, target, headers=COOKIES)
     assert answer.text == text
     assert answer.headers["vary"] == "Cookie"
     assert app.session_backend.calls.count("load") - app.session_backend.calls.count("save") == 1
@@ -267,7 +266,7 @@ async def test_a_session_is_loaded_once(store: Any) -> None:
 
     app = Page(store(user="alice"))
     app.middlewares.append(Hook(looks, looks))
-    answer = await http(app, "/error", headers=COOKIE)
+    answer = await http(app, "/error", headers=COOKIES)
     assert (answer.text, answer.headers["vary"]) == ("{'user': 'alice'}", "Cookie")
     assert app.session_backend.calls == ["load", "load", "save"]  # the second one is the renewal's
 
@@ -298,7 +297,7 @@ async def test_whoever_looks_is_told_of(where: str) -> None:
         "error page of an answer that cannot be sent": "/bad_header",
         "save": "/saves",
     }.get(where, "/")
-    assert (await http(app, target, headers=COOKIE)).headers["vary"] == "Cookie"
+    assert (await http(app, target, headers=COOKIES)).headers["vary"] == "Cookie"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +325,7 @@ async def test_what_varies_is_said_once(sent: Any, expected: str, mounted: bool)
         outer.middlewares.append(Hook(looks))
         outer.mount("/in", app)
         app = outer
-    answer = await http(app, "/in/" if mounted else "/", headers=COOKIE)
+    answer = await http(app, "/in/" if mounted else "/", headers=COOKIES)
     assert b", ".join(value for name, value in answer.raw_headers if name == b"vary").decode() == expected
 
 
@@ -353,9 +352,9 @@ async def test_no_cache_ever_gets_a_session_id(sent: str | None, told: str) -> N
     app.middlewares.append(Public())
     app.mount("/style", style)
     for target in ("/", "/style/a.css"):
-        answer = await http(app, target, headers=COOKIE)
+        answer = await http(app, target, headers=COOKIES)
         assert (answer.cookies, answer.headers.get("cache-control")) == ([], sent)
-    first, second = [await http(app, "/look", headers=COOKIE) for _ in range(2)]
+    first, second = [await http(app, "/look", headers=COOKIES) for _ in range(2)]
     assert (len(first.cookies), first.headers["cache-control"]) == (1, told)
     assert (second.cookies, second.headers.get("cache-control")) == ([], sent)
 
@@ -370,7 +369,7 @@ async def test_no_cache_with_a_header_of_its_own_gets_a_session_id(name: str) ->
 
     app = Site(Quick(user="alice"))
     app.middlewares.append(Public())
-    first, second = [await http(app, "/look", headers=COOKIE) for _ in range(2)]
+    first, second = [await http(app, "/look", headers=COOKIES) for _ in range(2)]
     assert (len(first.cookies), first.headers.get(name.lower())) == (1, None)
     assert (second.cookies, second.headers[name.lower()]) == ([], "max-age=60")
 
@@ -402,7 +401,7 @@ async def test_a_hundred_reads_in_a_minute_are_renewed_twice_at_most(
     app, cookies = Site(store(user="alice")), 0
     for _ in range(100):
         clock.now += 0.6
-        cookies += len((await http(app, target, headers=COOKIE)).cookies)
+        cookies += len((await http(app, target, headers=COOKIES)).cookies)
     assert 1 <= cookies <= 2
     assert app.session_backend.calls.count("save") <= 2
 
@@ -412,7 +411,7 @@ async def test_a_hundred_sockets_in_a_minute_renew_twice_at_most(clock: Clock) -
     for _ in range(50):
         clock.now += 0.6
         for target in ("/look", "/early"):
-            await handshake(app, target, headers=COOKIE)
+            await handshake(app, target, headers=COOKIES)
     assert app.session_backend.calls.count("save") <= 2
 
 
@@ -444,7 +443,7 @@ async def test_a_socket_renews_what_no_page_renews_any_more(clock: Clock) -> Non
                 await ws.send_json(ws.session)
 
     app = Keeps(Quick(user="alice"), session_timeout=100)
-    async with websocket(app, "/", headers=COOKIE) as client:
+    async with websocket(app, "/", headers=COOKIES) as client:
         await client.next()
         for _ in range(100):
             clock.now += 3
@@ -462,7 +461,7 @@ async def test_a_renewal_never_revives(clock: Clock) -> None:
             return "late"
 
     app = Logout(Quick(user="alice"))
-    assert (await http(app, "/slow", headers=COOKIE)).cookies == []
+    assert (await http(app, "/slow", headers=COOKIES)).cookies == []
     assert app.session_backend._sessions == {}
 
 
@@ -471,7 +470,7 @@ async def test_a_renewal_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixtur
         async def update(self, *arguments: Any) -> bool:
             raise OSError(SECRET)
 
-    answer = await http(Site(Full(user="alice")), "/look", headers=COOKIE)
+    answer = await http(Site(Full(user="alice")), "/look", headers=COOKIES)
     assert (answer.status, answer.json, answer.cookies) == (200, {"user": "alice"}, [])
     assert caplog.messages == ["the session for /look could not be renewed"]
 
@@ -554,12 +553,12 @@ async def test_a_store_that_fails_is_the_error_of_who_looks_alone(
     app.middlewares.append(Hook())
     app.mount("/style", style)
     for target in ("/", "/style/a.css", "/stream", "/plain/2"):
-        answer = await http(app, target, headers=COOKIE)
+        answer = await http(app, target, headers=COOKIES)
         assert (answer.status, answer.cookies, answer.complete) == (200, [], True), target
-    assert (await handshake(app, "/", headers=COOKIE)).messages == ["hello"]
+    assert (await handshake(app, "/", headers=COOKIES)).messages == ["hello"]
     for target, _ in LOOKS:
         caplog.clear()
-        answer = await http(app, target, headers=COOKIE)
+        answer = await http(app, target, headers=COOKIES)
         assert (answer.status, answer.text) == (503, "503 Service Unavailable"), target
         assert (answer.headers["vary"], answer.cookies) == ("Cookie", [])
         assert caplog.messages == [f"the session store failed for {target}"]
@@ -570,10 +569,10 @@ async def test_a_store_that_fails_is_the_error_of_who_looks_alone(
         ("/look", None, (1008, "")),
     ):
         caplog.clear()
-        client = await handshake(app, target, headers=COOKIE)
+        client = await handshake(app, target, headers=COOKIES)
         assert (client.refusal, client.close) == (refusal, close), target
         assert caplog.messages == [f"the session store failed for {target}"]
-    assert (await handshake(app, "/id", headers=COOKIE)).messages == ["null"]
+    assert (await handshake(app, "/id", headers=COOKIES)).messages == ["null"]
     assert (await http(app, "/look")).status == 200  # who has no cookie needs no store
     assert "save" not in app.session_backend.calls
 
@@ -599,7 +598,7 @@ async def test_a_failure_can_be_caught_and_is_logged_once(caplog: pytest.LogCapt
 
     for store in (Fails(OSError(SECRET)), FailsLate(OSError(SECRET))):
         caplog.clear()
-        answer = await http(Catches(store), "/", headers=COOKIE)
+        answer = await http(Catches(store), "/", headers=COOKIES)
         assert (answer.json, answer.cookies) == ([503] * 4, [])
         assert caplog.messages == ["the session store failed for /"]
         assert store.calls == ["load"]
@@ -623,9 +622,9 @@ async def test_a_store_that_hangs_while_it_saves_is_bounded_too(method: str) -> 
     app = Page(Quick(user="alice"), session_store_timeout=0.01)
     setattr(app.session_backend, method, hang)
     target = {"delete": "/logout", "rename": "/login"}.get(method, "/put/a/b")
-    answer = await http(app, target, headers=[] if method == "save" else COOKIE)
+    answer = await http(app, target, headers=[] if method == "save" else COOKIES)
     assert (answer.status, answer.cookies) == (500, [])
-    assert (await http(app, "/", headers=COOKIE)).status == 200
+    assert (await http(app, "/", headers=COOKIES)).status == 200
 
 
 async def test_a_chosen_session_that_cannot_be_loaded_refuses_the_handshake() -> None:
@@ -643,8 +642,8 @@ async def test_no_session_is_none_or_empty() -> None:
             return None
 
     app = Site(Nothing())
-    assert (await http(app, "/look", headers=COOKIE)).json == {}
-    [cookie] = (await http(app, "/put/a/b", headers=COOKIE)).cookies
+    assert (await http(app, "/look", headers=COOKIES)).json == {}
+    [cookie] = (await http(app, "/put/a/b", headers=COOKIES)).cookies
     assert ID not in cookie
     assert await app.session_backend.update(ID, {"a": 1}, (), 60) is False
     assert await app.session_backend.rename(ID, "new", 60) is False
@@ -663,15 +662,15 @@ async def test_an_id_that_a_validator_stumbles_over_is_none(
 
     app = Site(Quick(user="alice"), session_id_validator=validator)
     for target, text in (("/", "the same for everybody"), ("/look", "{}"), ("/private", "nobody")):
-        assert (await http(app, target, headers=COOKIE)).text == text
-    assert (await handshake(app, "/look", headers=COOKIE)).messages == ["{}"]
+        assert (await http(app, target, headers=COOKIES)).text == text
+    assert (await handshake(app, "/look", headers=COOKIES)).messages == ["{}"]
     assert bool(caplog.messages) is (error in (IndexError, AttributeError))
 
 
 @pytest.mark.parametrize("validator", [lambda value: True, lambda value: object()], ids=["yes", "an object"])
 async def test_a_validator_may_just_say_yes(validator: Any) -> None:
     app = Site(Quick(user="alice"), session_id_validator=validator)
-    assert (await http(app, "/look", headers=COOKIE)).json == {"user": "alice"}
+    assert (await http(app, "/look", headers=COOKIES)).json == {"user": "alice"}
 
 
 # --- whether a store may have to wait -------------------------------------------------------------------
@@ -788,7 +787,7 @@ async def test_a_thread_has_the_store_asked_where_it_belongs() -> None:
             threads.append(threading.get_ident())
             return await super().load(session_id)
 
-    answer = await http(Site(Picky(user="alice")), "/threaded", headers=COOKIE)
+    answer = await http(Site(Picky(user="alice")), "/threaded", headers=COOKIES)
     assert answer.json == {"user": "alice"}
     assert set(threads) == {threading.get_ident()}
 
@@ -841,7 +840,7 @@ async def test_what_was_only_read_is_not_written(make: Any) -> None:
             return "read"
 
     app = Reads(Quick(value=make()))
-    assert (await http(app, "/", headers=COOKIE)).text == "read"
+    assert (await http(app, "/", headers=COOKIES)).text == "read"
     assert await app.session_backend.load(ID) == {"value": "newer"}
 
 
@@ -875,7 +874,7 @@ async def test_what_was_changed_is_written(make: Any, change: Any) -> None:
             return await super().update(session_id, changed, removed, timeout)
 
     updates: list[set[str]] = []
-    await http(Changes(Notes(value=make())), "/", headers=COOKIE)
+    await http(Changes(Notes(value=make())), "/", headers=COOKIES)
     assert updates == [{"value"}]
 
 
@@ -963,7 +962,7 @@ async def test_a_second_login_with_the_old_id_is_one_too() -> None:
     """A visitor who clicks twice is logged in by whichever answer the browser takes."""
     app = Members(Quick(cart=1))
     for _ in range(2):
-        [cookie] = (await http(app, "/login", headers=COOKIE)).cookies
+        [cookie] = (await http(app, "/login", headers=COOKIES)).cookies
         session_id = cookie.partition("=")[2].partition(";")[0]
         assert (await http(app, "/me", headers=[("Cookie", f"session_id={session_id}")])).text == "alice"
 
@@ -1018,7 +1017,7 @@ async def test_a_foreign_app_has_the_session_and_need_not_look(store: Any, chose
                 app.ws_middlewares.append(Hook(choose))
             else:
                 app.mount("/in", child)
-            answer = await connect(app, "/in/x", headers=COOKIE)
+            answer = await connect(app, "/in/x", headers=COOKIES)
             if connect is http:
                 assert answer.headers.get("vary") == (None if act is None else "Cookie")
                 assert bool(answer.cookies) is (act is not None)
@@ -1037,20 +1036,20 @@ async def test_the_session_of_an_app_in_between_counts() -> None:
         await inner({**scope, "session": {"user": "between"}}, receive, send)
 
     outer.mount("/in", between)
-    assert (await http(outer, "/in/look", headers=COOKIE)).json == {"user": "between"}
+    assert (await http(outer, "/in/look", headers=COOKIES)).json == {"user": "between"}
 
 
 async def test_whichever_of_the_apps_looks_the_session_is_loaded_once() -> None:
     outer, middle, inner = Site(Quick(user="alice")), Site(), Site()
     outer.mount("/a", middle)
     middle.mount("/b", inner)
-    assert (await http(outer, "/a/b/", headers=COOKIE)).cookies == []
+    assert (await http(outer, "/a/b/", headers=COOKIES)).cookies == []
     assert outer.session_backend.calls == []
-    answer = await http(outer, "/a/b/put/x/1", headers=COOKIE)
+    answer = await http(outer, "/a/b/put/x/1", headers=COOKIES)
     assert answer.headers["vary"] == "Cookie"
     assert [value for name, value in answer.raw_headers if name == b"vary"] == [b"Cookie"]
     assert await outer.session_backend.load(ID) == {"user": "alice", "x": "1"}
-    assert (await handshake(outer, "/a/b/look", headers=COOKIE)).messages == ['{"user":"alice","x":"1"}']
+    assert (await handshake(outer, "/a/b/look", headers=COOKIES)).messages == ['{"user":"alice","x":"1"}']
 
 
 # --- arguments ------------------------------------------------------------------------------------------
@@ -1064,7 +1063,7 @@ async def test_an_argument_from_the_session_is_a_look() -> None:
             return str(number)
 
     app = Page(Quick(number=5))
-    answer = await http(app, "/", headers=COOKIE)
+    answer = await http(app, "/", headers=COOKIES)
     assert (answer.text, answer.headers["vary"]) == ("5", "Cookie")
 
 
@@ -1080,9 +1079,9 @@ async def test_a_handler_that_fails_rolls_nothing_back() -> None:
             raise ValueError(SECRET)
 
     app = Failing(session_backend=store)
-    failing = asyncio.create_task(http(app, "/fail", headers=COOKIE))
+    failing = asyncio.create_task(http(app, "/fail", headers=COOKIES))
     await looked.wait()
-    await http(app, "/put/kept/2", headers=COOKIE)
+    await http(app, "/put/kept/2", headers=COOKIES)
     go_on.set()
     assert (await failing).status == 500
     assert await store.load(ID) == {"kept": "2"}

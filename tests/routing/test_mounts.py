@@ -18,10 +18,9 @@ from micropie import (
     WebSocketMiddleware,
 )
 from tests.driver import Client, handshake, http, make_scope, websocket
+from tests.helpers import COOKIES, ID
 
 SECRET = "the secret that no client may see"
-ID = "a-session-that-the-client-knows"
-COOKIE = [("Cookie", f"session_id={ID}")]
 
 
 class Raw:
@@ -330,7 +329,7 @@ async def test_a_session_that_parent_and_child_share() -> None:
     app.session_backend = child.session_backend = InMemorySessionBackend()
     app.mount("/a", child)
     await app.session_backend.save(ID, {"user": "alice"}, 60)
-    await http(app, "/a/put/x", headers=COOKIE)
+    await http(app, "/a/put/x", headers=COOKIES)
     assert await app.session_backend.load(ID) == {"user": "alice", "child": "x"}
 
 
@@ -416,7 +415,7 @@ async def test_a_save_that_fails_takes_the_place_of_the_childs_answer(
     app.middlewares += [Hook([], remember)]
     app.session_backend = Failing()
     await app.session_backend.save(ID, {"user": "alice"}, 60)
-    answer = await http(app, "/a", headers=COOKIE)
+    answer = await http(app, "/a", headers=COOKIES)
     assert (answer.status, answer.text, answer.complete) == (500, "500 Internal Server Error", True)
     assert SECRET in caplog.text
 
@@ -632,7 +631,7 @@ async def test_the_session_of_the_parent_is_saved_around_a_websocket() -> None:
     app.ws_middlewares += [WebSocketHook([], remember)]
     await app.session_backend.save(ID, {"user": "alice"}, 60)
     client: Client
-    async with websocket(app, "/a/echo", headers=COOKIE) as client:
+    async with websocket(app, "/a/echo", headers=COOKIES) as client:
         await client.next()
     assert await app.session_backend.load(ID) == {"user": "alice", "parent": 1}
 
@@ -701,7 +700,7 @@ async def test_the_session_of_a_chosen_app_is_saved_once_at_the_end() -> None:
     backend = app.session_backend = Counting()
     await backend.save(ID, {"user": "alice"}, 60)
     app.ws_middlewares += [WebSocketHook([], choose)]
-    await handshake(app, "/", headers=COOKIE)
+    await handshake(app, "/", headers=COOKIES)
     assert [backend.updates - updates for updates in before] == [1]
 
 
