@@ -17,7 +17,7 @@ from tests.running import once
 
 CONFIG = yaml.safe_load((ROOT / ".readthedocs.yaml").read_text(encoding="utf-8"))
 BASE = "https://docs.example/en/latest/"
-LEFT_BY_TOOLS = (".git", ".tox", ".venv", "_build", "__pycache__", ".*_cache")
+LEFT_BY_TOOLS = (".git", ".tox", ".venv", "_build", "__pycache__", ".*_cache", ".hypothesis")
 
 
 def build(folder: Path) -> None:

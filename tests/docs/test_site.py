@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urljoin
 from xml.etree import ElementTree as ET
@@ -49,7 +50,7 @@ def test_the_site_has_every_page(parsed: dict[str, BeautifulSoup]) -> None:
 # Links
 
 
-def links(page: str, parsed: BeautifulSoup) -> set[str]:
+def links(page: str, parsed: Tag) -> set[str]:
     """The addresses on a page that stay on the site, each as from the site's root, with its anchor."""
     found = set()
     for element in parsed.find_all(list(ADDRESSES)):
@@ -85,11 +86,11 @@ def test_links_are_found_and_told_apart() -> None:
 
 
 def test_an_id_stands_on_a_page_once(parsed: dict[str, BeautifulSoup]) -> None:
-    twice = {
-        page: found
-        for page, soup in parsed.items()
-        if (found := [one["id"] for one in soup.find_all(id=True) if len(soup.find_all(id=one["id"])) > 1])
-    }
+    twice = {}
+    for page, soup in parsed.items():
+        times = Counter(one["id"] for one in soup.find_all(id=True))
+        if found := [name for name, count in times.items() if count > 1]:
+            twice[page] = found
     assert twice == {}
 
 
@@ -101,8 +102,7 @@ def test_no_page_is_an_island(parsed: dict[str, BeautifulSoup]) -> None:
         seen.add(page)
         article = parsed[page].find("div", class_="content")
         assert isinstance(article, Tag)
-        around = BeautifulSoup(str(article), "html.parser")
-        ahead |= {link.partition("#")[0] for link in links(page, around)} & set(FOUND) - seen
+        ahead |= {link.partition("#")[0] for link in links(page, article)} & set(FOUND) - seen
     assert seen == set(FOUND)
 
 

@@ -12,7 +12,7 @@ import micropie
 import micropie.testing
 from tests.e2e.browsing import Visitor
 from tests.e2e.conftest import ROOT, missing
-from tests.e2e.looking import DESKTOP, PHONE, THEMES, WIDE, violations
+from tests.e2e.looking import DESKTOP, PHONE, THEMES, WIDE, Theme, violations
 from tests.serving import serve
 from tools.blocks import DOCS, pages
 
@@ -161,23 +161,23 @@ def contact_sheet(request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("device", ["desktop", "phone"])
-def test_contact_sheet(device: str, theme: str, site: str, browser: Browser, contact_sheet: Path) -> None:
-    """Pictures of every page's beginning, and one of them all, for a person to look at."""
-    folder = contact_sheet / f"{device}-{theme}"
+def test_contact_sheet(device: str, site: str, browser: Browser, contact_sheet: Path) -> None:
+    """Pictures of every page's beginning, and of each theme one of them all, for a person to look at."""
     width = {"desktop": DESKTOP, "phone": PHONE}[device]["width"]
-    page = browser.new_page(viewport={"width": width, "height": 1600}, color_scheme=theme)
-    pictures = [picture(page, site, path, folder) for path in PAGES]
-    sheet = folder / "index.html"
-    figures = "".join(
-        f'<figure><img src="{one.name}" alt="" width="320"><figcaption>{one.stem}</figcaption></figure>'
-        for one in pictures
-    )
-    sheet.write_text(f"<!doctype html><style>{SHEET}</style>{figures}", encoding="utf-8")
-    page.set_viewport_size({"width": 8 * 336 if device == "desktop" else 10 * 336, "height": 800})
-    page.goto(sheet.as_uri())
-    page.screenshot(path=f"{folder}.png", full_page=True)
+    page = browser.new_page(viewport={"width": width, "height": 1600})
+    folders = {theme: contact_sheet / f"{device}-{theme}" for theme in THEMES}
+    names = [pictures(page, site, path, folders) for path in PAGES]
+    for folder in folders.values():
+        sheet = folder / "index.html"
+        figures = "".join(
+            f'<figure><img src="{name}.jpg" alt="" width="320"><figcaption>{name}</figcaption></figure>'
+            for name in names
+        )
+        sheet.write_text(f"<!doctype html><style>{SHEET}</style>{figures}", encoding="utf-8")
+        page.set_viewport_size({"width": 8 * 336 if device == "desktop" else 10 * 336, "height": 800})
+        page.goto(sheet.as_uri())
+        page.screenshot(path=f"{folder}.png", full_page=True)
     page.context.close()
 
 
@@ -187,9 +187,11 @@ SHEET = """
 """
 
 
-def picture(page: Page, site: str, path: str, folder: Path) -> Path:
-    """Take a picture of one page and return its file."""
+def pictures(page: Page, site: str, path: str, folders: dict[Theme, Path]) -> str:
+    """Take a picture of one page in each theme, and return its name."""
     page.goto(site + path)
-    file = folder / f"{path.partition('.')[0].replace('/', '-')}.jpg"
-    page.screenshot(path=file, type="jpeg", quality=80)
-    return file
+    name = path.partition(".")[0].replace("/", "-")
+    for theme, folder in folders.items():
+        page.emulate_media(color_scheme=theme)
+        page.screenshot(path=folder / f"{name}.jpg", type="jpeg", quality=80, animations="disabled")
+    return name
