@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+import pickle
+from types import FunctionType
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -280,6 +282,16 @@ def test_another_status_is_no_redirect(status: int) -> None:
 def test_the_public_names_are_there() -> None:
     assert all(hasattr(micropie, name) for name in micropie.__all__)
     assert sorted(micropie.__all__) == sorted(set(micropie.__all__))
+
+
+@pytest.mark.parametrize("name", [name for name in micropie.__all__ if callable(getattr(micropie, name))])
+def test_where_public_names_are_from(name: str) -> None:
+    """They say ``micropie``, from where they are imported; so does a pickle, and their annotations are still found."""
+    public = getattr(micropie, name)
+    if isinstance(public, (type, FunctionType)):
+        assert public.__module__ == "micropie"
+        assert pickle.loads(pickle.dumps(public)) is public
+        assert isinstance(get_type_hints(public), dict)
 
 
 # --- the names of an app are its user's --------------------------------------------------------------------
