@@ -169,9 +169,15 @@ SCENARIOS = {
             "ws_hook", "WebSocket with middleware", "session", "/echo", "x" * 32, "x" * 32, app="hooked"
         ),
         Scenario(
-            "http_session", "HTTP: logged in", "request", "/me", "Hello Alice", app="members", login="/login"
+            "http_session",
+            "HTTP with a session",
+            "request",
+            "/me",
+            "Hello Alice",
+            app="members",
+            login="/login",
         ),
-        Scenario("http_stream", "HTTP: a stream of 20", "request", "/stream", "x" * 20_000),
+        Scenario("http_stream", "HTTP: a stream", "request", "/stream", "x" * 20_000),
     )
 }
 
