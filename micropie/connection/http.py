@@ -21,6 +21,7 @@ from micropie.response.responses import (
     Answer,
     Measured,
     answer,
+    check_status,
     declared_length,
     encode_answer,
     encoder_of,
@@ -261,40 +262,61 @@ async def _examine(request: Request, handler: Handler, result: Any) -> Answer:
 # --- a mounted app ---------------------------------------------------------------------------------------
 
 
+class _Theirs(bytes):
+    """What hooks see in the place of a mounted app's body, which comes later."""
+
+
+#: The answer has the child's body as long as it has this object.
+_THEIRS = _Theirs()
+
+
 async def _pass_on(request: Request, child: ASGIApp, scope: Scope) -> None:
-    replaced = False
+    forward = request._send
 
     async def send(message: Message) -> None:
-        nonlocal replaced
+        nonlocal forward
         if message["type"] == "http.response.start" and not request._started:
-            replaced = await _join(request, message)
-        elif not replaced:
-            await request._send(message)
+            forward = await _join(request, message, forward)
+        else:
+            await forward(message)
 
     await child(scope, request._body.replay, send)
     if not request._started:
         raise RuntimeError(f"the app mounted for {request._shown_path} sent no answer")
 
 
-async def _join(request: Request, start: Message) -> bool:
+async def _nowhere(message: Message) -> None:
+    """What is behind the end of an answer: a client would read it as the beginning of the next one."""
+
+
+async def _join(request: Request, start: Message, send: Send) -> Send:
     """Start a mounted app's answer: our after hooks have their say, and our session is saved.
 
     Returns:
-        Whether a hook put an answer of its own in the place of the child's.
+        Where the child's body goes: nowhere if there is none, or if a hook put an answer of its own in its place.
     """
-    fields = clean_headers(start.get("headers"))
+    fields, status = clean_headers(start.get("headers")), check_status(start.get("status"))
     if request._entered:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-        result = await after_hooks(request, Answer(start["status"], b"", headers, default_type=None))
-        if result.body != b"":
+        result = await after_hooks(request, Answer(status, _THEIRS, headers, default_type=None))
+        if result.body is not _THEIRS:
             await _send_answer(request, result)
-            return True
-        start = {**start, "status": result.status}
+            return _nowhere
+        status = result.status
         fields = sound_length(encode_headers(result.headers))
+    bare = status in NO_BODY
+    if bare:
+        fields = [field for field in fields if field[0] != b"content-length"]
     fields = await save_before_answer(request, fields)
     request._started = True
-    await request._send({**start, "headers": fields})
-    return False
+    await send({**start, "status": status, "headers": fields})
+    if bare:
+        await send({"type": "http.response.body", "body": b""})
+        return _nowhere
+    length = declared_length(fields)
+    if length is None or request.scope["method"] == "HEAD":
+        return send
+    return Measured(send, length, whole=True)
 
 
 # --- the answer ------------------------------------------------------------------------------------------

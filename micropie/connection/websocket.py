@@ -14,12 +14,12 @@ from micropie.headers import clean_headers, find_header
 from micropie.middleware import short_circuit
 from micropie.request.origins import check_host, check_origin
 from micropie.request.request import enter_request, leave_request
-from micropie.response.responses import header_list
+from micropie.response.responses import check_status, header_list
 from micropie.routing.mounts import find_mount, one_spelling
 from micropie.routing.routes import Handler
 from micropie.sessions.visit import prepare_session
 from micropie.types import ASGIApp, Message, Receive, Scope, Send
-from micropie.websocket.rfc6455 import reason_of
+from micropie.websocket.rfc6455 import check_code, check_subprotocol, fitting_reason, reason_of
 from micropie.websocket.stalled import logs_cancellations
 from micropie.websocket.websocket import WebSocket
 from micropie.websocket.wire import CLOSED, CONNECTING
@@ -297,6 +297,11 @@ class Passage:
         if reached is None:
             self.illegal = RuntimeError(f"a mounted app sent {message['type']!r} {_PLACES[before]}")
             raise self.illegal
+        try:
+            message = self._sound(message)
+        except (TypeError, ValueError) as error:
+            self.illegal = error
+            raise
         if message.get("more_body"):
             reached = "refusing"
         # Noted at once, since sends may overlap, and taken back if the message has no effect.
@@ -316,6 +321,23 @@ class Passage:
         finally:
             if not before and self.stands:
                 self._ws._over(1006)  # for hooks, since it is the child's from now on
+
+    def _sound(self, message: Message) -> Message:
+        """A message of which each server makes the same, or none.
+
+        Raises:
+            TypeError: If a part of it has the wrong type.
+            ValueError: If it is an answer or a close frame that cannot be sent.
+        """
+        kind = message["type"]
+        if kind == "websocket.accept":
+            check_subprotocol(message.get("subprotocol"), self._ws.scope.get("subprotocols") or ())
+        elif kind == "websocket.http.response.start":
+            check_status(message.get("status"))
+        elif kind == "websocket.close" and self.stands == "open":  # else there is no close frame
+            check_code(message.get("code", 1000))
+            return {**message, "reason": fitting_reason(message.get("reason"))}
+        return message
 
     async def complete(self, code: int) -> None:
         """End what the child has begun and left."""

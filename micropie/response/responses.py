@@ -106,6 +106,17 @@ def default_field(answer: Answer) -> tuple[str, str] | None:
     return "Content-Type", answer.default_type[1].decode()
 
 
+def check_status(status: Any) -> int:
+    """The status of a mounted app's answer.
+
+    Raises:
+        ValueError: If it is none that an answer can have.
+    """
+    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 999:
+        raise ValueError(f"a mounted app answered, but {status!r} is no status")
+    return int(status)
+
+
 def declared_length(headers: RawHeaders) -> int | None:
     """What ``Content-Length`` says; None if it is not there."""
     for name, value in headers:
@@ -120,17 +131,20 @@ class Measured:
     Args:
         send: The server's function.
         length: The ``Content-Length``.
+        whole: Whether the last message has to complete it; else whoever sends that asks :meth:`check` before.
     """
 
-    def __init__(self, send: Send, length: int) -> None:
+    def __init__(self, send: Send, length: int, *, whole: bool = False) -> None:
         self._send = send
         self._length = length
+        self._whole = whole
         self._sent = 0
 
     async def __call__(self, message: Message) -> None:
         """Send a piece, unless it is too much."""
-        self._sent += len(message.get("body") or b"")
-        self.check()
+        if message["type"] == "http.response.body":  # and no file that the server sends by itself
+            self._sent += len(message.get("body") or b"")
+            self.check(ended=self._whole and not message.get("more_body", False))
         await self._send(message)
 
     def check(self, *, ended: bool = False) -> None:

@@ -19,6 +19,7 @@ from micropie.strict_json import dump_json, load_json
 from micropie.types import ASGIApp, Message
 
 from .inprocess import Lifespan, NotSent, Run, make_scope
+from .rules import IllegalMessage, check_close, check_fields
 
 try:
     import httpx
@@ -38,6 +39,10 @@ class _Transport(httpx.AsyncBaseTransport):
         self._client = client
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            check_fields(request.headers.raw)
+        except IllegalMessage as error:
+            raise httpx.LocalProtocolError(str(error)) from None
         run = self._client._call("http", request)
         try:
             return await self._exchange(run, request)
@@ -265,11 +270,17 @@ class TestWebSocket:
             data: The message.
 
         Raises:
+            TypeError: If it is neither.
+            UnicodeEncodeError: If it has half of a surrogate pair, which no frame can hold.
             ConnectionClosed: If the app is known to have closed, or this client has left.
             RuntimeError: If the handshake was refused.
             TimeoutError: If the app does not receive and there is no room left for what it has not received.
         """
+        if not isinstance(data, (str, bytes)):
+            raise TypeError(f"a message is str or bytes, not {type(data).__name__}")
         self._must_be_open()
+        if isinstance(data, str):
+            data.encode()
         await self._run.tell_in_turn(
             {"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data}
         )
@@ -326,9 +337,16 @@ class TestWebSocket:
             reason: What it gets as the client's reason.
 
         Raises:
+            ValueError: For a code or a reason that no close frame can hold.  1005 and 1006 are none either, but what a
+                server reports for a close frame without a code, and for a client that just vanished.
             TimeoutError: If the app does not end.
             Exception: What the app raised.
         """
+        if code not in (1005, 1006):
+            try:
+                check_close(code, reason)
+            except IllegalMessage as error:
+                raise ValueError(str(error)) from None
         await self._leave(code, reason)
 
     def _must_be_open(self) -> None:

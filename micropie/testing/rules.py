@@ -40,6 +40,16 @@ def check_fields(fields: Iterable[Any]) -> None:
         _expect(legal, f"{value!r} is not a legal value of the header field {name.decode()}")
 
 
+def check_close(code: Any, reason: str) -> None:
+    """Refuse what a close frame cannot hold.
+
+    Raises:
+        IllegalMessage: For another code, or a longer reason.
+    """
+    _expect(code in _SENDABLE, f"{code!r} cannot stand in a close frame")
+    _expect(len(reason.encode()) <= _MAX_REASON, f"a reason has {_MAX_REASON} bytes at most")
+
+
 class Rules:
     """The messages that an app may send on one connection.  Lifespan has no rules: nothing of it reaches a client."""
 
@@ -158,8 +168,7 @@ class WebSocketRules(Rules):
     def _close(self, message: Message) -> None:
         code, reason = message.get("code", 1000), message.get("reason") or ""
         if self._state == "open":  # else there is no close frame, but an answer with status 403
-            _expect(code in _SENDABLE, f"{code!r} cannot stand in a close frame")
-            _expect(len(reason.encode()) <= _MAX_REASON, f"a reason has {_MAX_REASON} bytes at most")
+            check_close(code, reason)
         self._state = "closed"
 
     def end(self) -> str | None:

@@ -373,6 +373,8 @@ class Fixed(Shape):
         pairs = [[one, other] for one in some(self._both[0]) for other in some(self._both[1])]
         return [
             *pairs,
+            *([*pair, pair[1]] for pair in pairs[:1]),
+            *(pair[:1] for pair in pairs[:1]),
             [],
             [1],
             [1, 2, 3],

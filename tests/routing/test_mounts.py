@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -218,7 +219,8 @@ async def test_before_hooks_come_first() -> None:
         ({"headers": [("X-Hook", "h")]}, 200, b"child", {"x-hook": "h"}),
         (lambda headers: headers.append(("X-Hook", "h")), 200, b"child", {"x-child": "ä", "x-hook": "h"}),
         ({"body": "other"}, 200, b"other", {"content-length": "5"}),
-        ({"body": ""}, 200, b"", {"content-length": "0"}),
+        *(({"body": body}, 200, b"", {"content-length": "0"}) for body in ("", b"", None)),
+        *(({"status_code": status}, status, b"", {"x-child": "ä"}) for status in (204, 304)),
         ({"body": {"a": 1}, "status_code": 418}, 418, b'{"a":1}', {"content-type": "application/json"}),
         (HTTPError(402), 402, b"402 Payment Required", {}),
         (ValueError(SECRET), 500, b"500 Internal Server Error", {}),
@@ -246,7 +248,60 @@ async def test_what_replaces_a_childs_body_has_no_length_of_the_childs() -> None
     assert "content-length" not in answer.headers
 
 
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_childs_answer_without_a_body_has_none(status: int, hooked: bool) -> None:
+    """What a child sends behind a 204 is not sent on: a client would read it as the beginning of the next answer."""
+    start = {**START, "status": status, "headers": [(b"content-length", b"5"), (b"etag", b"1")]}
+    app = Parent(a=Raw(start, {**END, "more_body": True}, END))
+    app.middlewares += [Hook([])] if hooked else []
+    answer = await http(app, "/a")
+    assert (answer.status, answer.body, answer.complete, answer.headers) == (status, b"", True, {"etag": "1"})
+
+
 # --- children that fail ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("status", ["200", 99, 100, 1000, True, None, 200.0])
+async def test_a_child_with_a_status_that_is_none(status: Any, hooked: bool, caplog: Any) -> None:
+    """It is our 500, before a server finds out and drops the connection; a status of an Enum is one."""
+    app = Parent(
+        a=Raw({**START, "status": status}, END), b=Raw({**START, "status": HTTPStatus.ACCEPTED}, END)
+    )
+    app.middlewares += [Hook([])] if hooked else []
+    assert (await http(app, "/a")).status == 500
+    assert f"{status!r} is no status" in caplog.text
+    assert (await http(app, "/b")).status == 202
+
+
+@pytest.mark.parametrize("length", [0, 4, 6])
+async def test_a_child_with_a_wrong_length(length: int) -> None:
+    """What does not keep to it is not sent: the answer stays without an end, and nothing is read as another answer."""
+    lengths = {"a": length, "b": 5}
+    starts = {name: {**START, "headers": [(b"content-length", b"%d" % lengths[name])]} for name in lengths}
+    app = Parent(**{name: Raw(start, END) for name, start in starts.items()})
+    answer = await http(app, "/a")
+    assert (answer.status, answer.body, answer.complete) == (200, b"", False)
+    assert (await http(app, "/b")).complete
+
+
+async def test_a_child_may_have_the_server_send_a_file() -> None:
+    """A server with the extension ``http.response.pathsend``, such as granian, measures what it sends by itself."""
+    file = {"type": "http.response.pathsend", "path": "/a.css"}
+    app, sent = Parent(a=Raw({**START, "headers": [(b"content-length", b"5")]}, file)), []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(make_scope("http", "/a", [], method="GET"), asyncio.Event().wait, send)
+    assert sent[1:] == [file]
+
+
+async def test_a_child_may_leave_out_what_head_does_not_ask_for() -> None:
+    start = {**START, "headers": [(b"content-length", b"5")]}
+    answer = await http(Parent(a=Raw(start, {**END, "body": b""})), "/a", "HEAD")
+    assert (answer.status, answer.complete, answer.headers["content-length"]) == (200, True, "5")
 
 
 @pytest.mark.parametrize(
@@ -603,6 +658,41 @@ async def test_what_a_server_refuses_of_a_child(
                 return
 
     client = await handshake(server, "/a")
+    assert (client.refusal, client.close) == (refusal, close)
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["raises", "keeps the error"])
+@pytest.mark.parametrize(
+    ("script", "refusal", "close"),
+    [
+        *(([{**ACCEPT, "subprotocol": wrong}], 500, None) for wrong in ("never offered", 5)),
+        *(
+            ([{"type": "websocket.http.response.start", "status": status}], 500, None)
+            for status in ("403", 99, 101, True)
+        ),
+        *(
+            ([ACCEPT, {**CLOSE, "code": code}], None, (1011, ""))
+            for code in (999, 1005, 1006, 5000, "1000", None)
+        ),
+        ([ACCEPT, {**CLOSE, "reason": 5}], None, (1011, "")),
+        ([ACCEPT, {**CLOSE, "reason": "x" * 124}], None, (4000, "x" * 123)),
+    ],
+)
+async def test_what_no_server_could_send_of_a_child(
+    script: list[Any], refusal: int | None, close: Any, keeps: bool
+) -> None:
+    """Servers differ in what they make of it, so it never reaches one: it is our 500, or 1011; a long reason is cut."""
+
+    async def child(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        for message in script:
+            try:
+                await send(message)
+            except (TypeError, ValueError):
+                if not keeps:
+                    raise
+
+    client = await handshake(Parent(a=child), "/a")
     assert (client.refusal, client.close) == (refusal, close)
 
 

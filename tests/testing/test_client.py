@@ -155,6 +155,28 @@ async def test_a_websocket_is_plain_data() -> None:
         assert "left with 1000" in site.life
 
 
+async def test_a_client_sends_what_a_real_one_could_send() -> None:
+    """The test client refuses messages, close frames and header fields that never leave a real client."""
+    site = Site()
+    async with TestClient(site) as client:
+        async with client.websocket("/echo") as ws:
+            for message in (5, None, ["text"], bytearray(b"bytes")):
+                with pytest.raises(TypeError, match="a message is str or bytes, not"):
+                    await ws.send(message)  # type: ignore[arg-type]  # what is wrong
+            with pytest.raises(UnicodeEncodeError):
+                await ws.send("\ud800")
+            for code, reason in ((999, ""), (1015, ""), (5000, ""), ("1000", ""), (1000, "x" * 124)):
+                with pytest.raises(ValueError, match=r"close frame|a reason has"):
+                    await ws.close(code, reason)  # type: ignore[arg-type]  # what is wrong
+            await ws.send("still open")
+            assert await ws.receive() == "still open"
+            await ws.close(1006)
+        assert "left with 1006" in site.life
+        for value in (" edges ", "line\nbreak"):
+            with pytest.raises(httpx.LocalProtocolError, match="not a legal value"):
+                await client.get("/", headers={"X-Odd": value})
+
+
 async def test_the_end_that_the_app_made() -> None:
     async with TestClient(Site()) as client:
         async with client.websocket("/count") as ws:
