@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .concurrency import Pool
 from .exceptions import HTTPError
+from .middleware import Hooks
 from .request.body import Limits
 from .request.origins import parse_hosts
 from .routing.mounts import Mount, mount_of
@@ -47,6 +48,7 @@ class Core:
         allowed_hosts: The setting, in lower case.
         begun: Whether there was a lifespan, or else a request.
         plain: Whether it is, and there are neither mounts nor allowed hosts, so that a request need not look.
+        hooks: What is known of its HTTP middlewares.
         session_cookie: How the session's cookie looks.
         http_routes: The HTTP handlers.
         watch: Who looks after the open WebSockets.
@@ -60,6 +62,7 @@ class Core:
         "allowed_hosts",
         "allowed_origins",
         "begun",
+        "hooks",
         "http_routes",
         "limits",
         "mounts",
@@ -82,6 +85,7 @@ class Core:
         self._root = root
         self._warned: set[Hashable] = set()
         self.begun: bool = False
+        self.hooks: Hooks = Hooks([])
         self.mounts: list[Mount] = []
         self.open_websockets: set[WebSocket] = set()
         self.watch: Watch = Watch(app, self.open_websockets)
@@ -111,22 +115,9 @@ class Core:
             for name in ("allowed_hosts", "plain"):  # each request looks at this one, and so is told again
                 with suppress(AttributeError):
                     delattr(self, name)
+            self.__class__ = Unsettled
             raise
-
-    def __getattr__(self, name: str) -> Any:
-        """What is not there yet, as ``__init__()`` of the app did not call ours: its class has a setting that is wrong.
-
-        Or that needs what ``__init__()`` has set only now, and is taken now.
-
-        Raises:
-            AttributeError: For what will never be there.
-            TypeError: As :meth:`configure`.
-            ValueError: As :meth:`configure`.
-        """
-        if name not in self.__slots__ or name in {"_app", "_root"}:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        self.configure({})
-        return object.__getattribute__(self, name)
+        self.__class__ = Core
 
     def check(self) -> None:
         """Say now what is wrong with a setting, and not at the first request.
@@ -135,7 +126,7 @@ class Core:
             TypeError: As :meth:`configure`.
             ValueError: As :meth:`configure`.
         """
-        for name in self.__slots__:
+        for name in Core.__slots__:
             getattr(self, name)
 
     def put_into_effect(self, name: str) -> None:
@@ -176,21 +167,22 @@ class Core:
 
     def route_of(self, request: Request) -> str | None:
         """The name of the handler, or the prefix of the mount, that a request leads to; None for none."""
+        scope = request.scope
         if request._subapp is not None:
             return "/" + request._subapp_mount_path.strip("/")
-        mount = mount_of(self.mounts, request.scope)
+        mount = mount_of(self.mounts, scope)
         if mount is not None:
             return mount.prefix
-        websocket = request.scope["type"] == "websocket"
+        websocket = scope["type"] == "websocket"
         routes = self.websocket_routes if websocket else self.http_routes
         chosen = request._ws_route_handler if websocket else request._route_handler
-        segments = request._segments
+        segments = request.x_segments
         try:
             return routes.find(request, chosen).name
         except (HTTPError, LookupError):
             return None
         finally:
-            request._segments = segments  # a hook may still choose another one
+            request.x_segments = segments  # a hook may still choose another one
 
     def settle(self) -> None:
         """Note whether a request has to look at more than its handler."""
@@ -260,3 +252,27 @@ class Core:
                 "is Secure; use HTTPS, and have the server trust its proxy's headers",
                 host,
             )
+
+
+class Unsettled(Core):
+    """The same as long as a setting is wrong, or may need what ``__init__()`` of the app sets later.
+
+    PERF: ``__getattr__`` makes each look at any attribute of a class several times as dear, so :class:`Core` has none.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not there yet, as ``__init__()`` of the app did not call ours: its class has a setting that is wrong.
+
+        Or that needs what ``__init__()`` has set only now, and is taken now.
+
+        Raises:
+            AttributeError: For what will never be there.
+            TypeError: As :meth:`configure`.
+            ValueError: As :meth:`configure`.
+        """
+        if name not in Core.__slots__ or name in {"_app", "_root"}:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        self.configure({})
+        return object.__getattribute__(self, name)

@@ -58,15 +58,21 @@ def encode_headers(headers: Headers | Mapping[str, str]) -> RawHeaders:
         return []
     encoded: RawHeaders = []
     for pair in headers.items() if isinstance(headers, Mapping) else headers:
-        try:
-            name, value = pair
-        except (TypeError, ValueError):
-            raise TypeError(_NO_PAIRS.format(headers)) from None
-        field = _encode_header(name, value)
-        if field[0] not in HOP_BY_HOP:
-            encoded.append(field)
-        else:
-            _warn_of(field[0])
+        try:  # PERF: most are sent again and again
+            field = _known.get(pair) if type(pair) is tuple else None
+        except TypeError:  # something in it cannot even be a key
+            field = None
+        if field is None:
+            try:
+                name, value = pair
+            except (TypeError, ValueError):
+                raise TypeError(_NO_PAIRS.format(headers)) from None
+            field = _encode_header(name, value)
+            if field[0] in HOP_BY_HOP:
+                _warn_of(field[0])
+                continue
+            _remember(name, value, field)
+        encoded.append(field)
     return encoded
 
 
@@ -99,6 +105,20 @@ def _encode_header(name: str, value: str) -> tuple[bytes, bytes]:
             f"the header {name} has characters outside latin-1, which must be encoded first, for example with "
             f"quote(): {value!r}"
         ) from None
+
+
+_known: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+#: How many fields are remembered, and of how many characters; a longer one, as a cookie is, may be a secret.
+_MOST_KNOWN: Final = 512
+_SHORT: Final = 64
+
+
+def _remember(name: str, value: str, field: tuple[bytes, bytes]) -> None:
+    """Keep an encoded field for the next answer that has it."""
+    if type(name) is str and type(value) is str and len(name) + len(value) < _SHORT:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[name, value] = field
 
 
 def _warn_of(name: bytes) -> None:
@@ -217,6 +237,29 @@ def find_header(scope: Scope, name: bytes) -> bytes | None:
             found: bytes = value
             return found
     return None
+
+
+#: The names that nearly every request has, as text.
+COMMON_NAMES: Final = {
+    name.encode(): name
+    for name in (
+        *("accept", "accept-encoding", "accept-language", "authorization", "cache-control"),
+        *("connection", "content-length", "content-type", "cookie", "dnt"),
+        *("forwarded", "host", "if-modified-since", "if-none-match", "origin"),
+        *("pragma", "priority", "range", "referer", "sec-ch-ua"),
+        *("sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site"),
+        *(
+            "sec-fetch-user",
+            "sec-websocket-extensions",
+            "sec-websocket-key",
+            "sec-websocket-protocol",
+            "sec-websocket-version",
+        ),
+        *("te", "transfer-encoding", "upgrade", "upgrade-insecure-requests", "user-agent"),
+        *("via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"),
+        *("x-request-id", "x-requested-with"),
+    )
+}
 
 
 def decode_headers(scope: Scope) -> dict[str, str]:

@@ -13,7 +13,8 @@ class HttpMiddleware:
     """Hooks around every HTTP handler of an app; put an instance into ``app.middlewares``.
 
     Before hooks run in the order of the list, after hooks in reverse.  An after hook runs exactly once
-    for a request whose before hook returned None, however the handler ended.  Override those that you need.
+    for a request whose before hook returned None, however the handler ended.  Override those that you need; which ones
+    those are is looked up once, before the first request that passes them.
     """
 
     def __repr__(self) -> str:
@@ -87,6 +88,39 @@ class WebSocketMiddleware:
             request: The live :class:`WebSocket`.  If it was accepted and is not ``closed``, the hook may send a last
                 message, or close it with a code of its own.
         """
+
+
+class Hooks:
+    """What can be known of an app's middlewares before a request comes: which of them have anything to say.
+
+    A hook that is not overridden says nothing, so it is not called.  An object that is no :class:`HttpMiddleware` has
+    its own, of which ``on_headers`` may be missing.
+
+    Args:
+        middlewares: The app's list.
+
+    Attributes:
+        middlewares: Of which middlewares this is known.
+        early: Those with a hook that comes before the body is read.
+        look: Whether one of them has a hook that comes before the handler.
+        steps: Each of them, whether it has that hook, and whether it has one that comes after the handler.
+    """
+
+    __slots__ = ("early", "look", "middlewares", "steps")
+
+    def __init__(self, middlewares: list[HttpMiddleware]) -> None:
+        self.middlewares: list[HttpMiddleware] = middlewares.copy()
+        self.early: list[HttpMiddleware] = [one for one in middlewares if _overrides(one, "on_headers")]
+        self.steps: list[tuple[HttpMiddleware, bool, bool]] = [
+            (one, _overrides(one, "before_request"), _overrides(one, "after_request")) for one in middlewares
+        ]
+        self.look: bool = any(before for _, before, _ in self.steps)
+
+
+def _overrides(middleware: Any, name: str) -> bool:
+    if isinstance(middleware, HttpMiddleware):
+        return getattr(getattr(middleware, name), "__func__", None) is not getattr(HttpMiddleware, name)
+    return name != "on_headers" or hasattr(middleware, name)
 
 
 def short_circuit(result: Any, hook: Any) -> dict[str, Any] | None:

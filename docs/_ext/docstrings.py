@@ -182,12 +182,18 @@ def everything() -> ModuleAnalyzer:
     return whole
 
 
+def is_own(app: Sphinx, what: str, name: str, *others: object) -> bool | None:
+    """Whether a member of a request is MicroPie's own, as its name says, so that no page shows it."""
+    return True if name.startswith("x_") else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect what follows to autodoc; priorities stand around that of sphinx-autodoc-typehints, which is 500."""
     app.setup_extension("sphinx.ext.autodoc")
     everything()
     app.add_autodoc_attrgetter(type, class_attribute)
     app.add_autodoc_attrgetter(ModuleType, module_attribute)
+    app.connect("autodoc-skip-member", is_own)
     app.connect("autodoc-process-signature", hide_constructor, priority=400)
     app.connect("autodoc-process-docstring", read_docstring, priority=400)
     app.connect("autodoc-process-docstring", arrange_fields, priority=600)

@@ -26,13 +26,13 @@ async def answer_to(request: Request, error: BaseException) -> Answer:
     if isinstance(error, MultipartFileError) and isinstance(error.cause, HTTPError):
         error = error.cause
     if isinstance(error, HTTPError):
-        return await error_page(request._app, error)
-    if request._view is not None:
-        request._view.discard()
-    logger.error("error while answering %s", request._shown_path, exc_info=error)
-    if request._app.debug:
+        return await error_page(request.x_app, error)
+    if request.x_view is not None:
+        request.x_view.discard()
+    logger.error("error while answering %s", request.x_shown_path, exc_info=error)
+    if request.x_app.debug:
         return Answer(500, "".join(traceback.format_exception(error)), default_type=TEXT)
-    return await error_page(request._app, HTTPError(500))
+    return await error_page(request.x_app, HTTPError(500))
 
 
 async def error_page(app: Paged, error: HTTPError) -> Answer:
@@ -43,7 +43,7 @@ async def error_page(app: Paged, error: HTTPError) -> Answer:
             page = error_answer(HTTPError(error.status, error.detail))
         else:
             page = answer(made if isinstance(made, tuple) else (error.status, made))
-        page = page._replace(headers=field_list(page.headers) + error.headers)
+        page.headers = field_list(page.headers) + error.headers
         encode_answer(page)
     except Exception:
         logger.exception("error in _error_page() for %s", error)

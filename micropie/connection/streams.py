@@ -50,7 +50,7 @@ class Stream:
             source = (
                 source.__aiter__()
                 if isinstance(source, AsyncIterable)
-                else _Threaded(source, request._app._micropie.pool)
+                else _Threaded(source, request.x_core.pool)
             )
         self._source: Any = source
         self._request = request
@@ -170,7 +170,7 @@ class Stream:
             raise
 
     async def _send_each(self) -> None:
-        source, send, left = self._source, self._request._send, _TURN
+        source, send, left = self._source, self._request.x_send, _TURN
         piece, self._first = self._first, _NOTHING
         if piece is _NOTHING:
             piece = await anext(self, _END)
@@ -178,7 +178,8 @@ class Stream:
             await self._end_if_cancelled()
         while piece is not _END:
             try:
-                await send({"type": "http.response.body", "body": encode_chunk(piece), "more_body": True})
+                body = piece if type(piece) is bytes else encode_chunk(piece)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
                 async for piece in source:
                     if self.watch is not None and self.watch.interrupted:
                         await self._end_if_cancelled()
@@ -281,9 +282,9 @@ async def _next(source: AsyncIterator[Any]) -> Any:
 
 
 async def _client_left(request: Request) -> None:
-    if request._form is not None:
-        await request._form.ended()
-    while (await request._receive())["type"] != "http.disconnect":
+    if request.x_form is not None:
+        await request.x_form.ended()
+    while (await request.x_receive())["type"] != "http.disconnect":
         pass
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from micropie.concurrency import is_ordinary, uninterrupted
 from micropie.exceptions import ConnectionClosed, HTTPError, InvalidJSON, the_one
 from micropie.headers import clean_headers, find_header
-from micropie.middleware import short_circuit
+from micropie.middleware import WebSocketMiddleware, short_circuit
 from micropie.request.origins import check_host, check_origin
 from micropie.request.request import enter_request, leave_request
 from micropie.response.responses import check_status, header_list
@@ -28,7 +28,6 @@ from .errors import error_page
 
 if TYPE_CHECKING:
     from micropie.app import App
-    from micropie.core import Core
 
 logger: logging.Logger = logging.getLogger("micropie")
 
@@ -48,25 +47,55 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     if type(connecting) is not CoroutineType:
         ws._register_readers()
     del connecting  # else it would be kept as long as the socket is open
-    core = app._micropie
+    core = ws.x_core
     token = enter_request(ws)
     try:
-        routes = core.websocket_routes
-        more = _asks_for_more(app, core, scope)
-        handler = await _prepare(ws) if more else routes.by_path.get(scope["path"]) or routes.by_segments(ws)
+        # PERF: what most handshakes lack is looked for here, without a call; the budget of ws_session holds it.
+        more = (
+            not core.plain
+            or ("root_path" in scope and scope["root_path"])  # PERF: get() is a call
+            or "session" in scope
+        )
+        host = origin = None
+        for name, value in scope["headers"]:
+            if name in _TELLING:
+                if name == b"host" and host is None:
+                    host = value
+                elif name == b"origin" and origin is None:
+                    origin = value
+                else:  # a cookie, or a field that comes twice
+                    more = True
+        if (
+            more
+            or not host
+            or (origin is not None and origin != b"http://" + host and origin != b"https://" + host)
+        ):
+            more = True
+            await _prepare(ws)
+        if more or app.ws_middlewares:
+            handler = await _dispatch(ws)
+        else:
+            routes = core.websocket_routes
+            handler = routes.by_path.get(scope["path"]) or routes.by_segments(ws)
         if handler is not None:
-            simple = handler.simple and not ws._segments
+            simple = handler.simple and not ws.x_segments
             result = handler.call(ws) if simple else handler.plan.apply(handler.call, ws, [ws])
-            if handler.direct or isawaitable(result):  # a decorator may have decided without the handler
+            if handler.awaits or isawaitable(result):  # a decorator may have decided without the handler
                 await result
             if ws._state is CONNECTING:
                 logger.warning("%s returned without accept(), so the handshake is refused", handler.name)
     except BaseException as error:
         # Most handlers end with a ConnectionClosed, and leave nothing to do.
-        if not isinstance(error, ConnectionClosed) or ws._state is not CLOSED or ws._closing or ws._marked:
+        if (
+            not isinstance(error, ConnectionClosed)
+            or ws._state is not CLOSED
+            or ws._closing
+            or ws.x_entered
+            or ws.x_view is not None
+        ):
             await _conclude(ws, error)
     else:
-        if ws._state is not CLOSED or ws._closing or ws._marked:
+        if ws._state is not CLOSED or ws._closing or ws.x_entered or ws.x_view is not None:
             await _conclude(ws, None)
     finally:
         if ws._state is not CLOSED:
@@ -84,13 +113,25 @@ async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
     a context variable or a task group, its other half can leave.
     """
     errors = [] if error is None else [error]
-    if ws._entered:
-        errors += await _after_hooks(ws)
-    if ws._view is not None and ws._view.looked:
+    entered = ws.x_entered
+    while entered:
+        try:
+            await entered.pop().after_websocket(ws)
+        except BaseException as late:
+            errors.append(late)
+    if ws.x_view is not None and ws.x_view.looked:
         try:
             await uninterrupted(_save_session(ws, errors))
         except asyncio.CancelledError as late:
             errors.append(late)
+    elif (
+        ws._state is CLOSED
+        and not ws._closing
+        and not ws.x_started
+        and (not errors or (len(errors) == 1 and isinstance(errors[0], ConnectionClosed)))
+    ):  # PERF: it has ended as most do
+        del error, errors  # their tracebacks hold this frame
+        return
     fatal = next((one for one in errors if not is_ordinary(one)), None)
     if fatal is not None:
         errors.remove(fatal)
@@ -112,34 +153,9 @@ async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
         del error, errors, fatal  # their tracebacks hold this frame
 
 
-def _asks_for_more(app: App, core: Core, scope: Scope) -> bool:
-    """Whether there is more to do before the handler is called than to see that a page of this very host asks."""
-    if (
-        not core.plain
-        or app.ws_middlewares
-        or ("root_path" in scope and scope["root_path"])  # noqa: RUF019  # PERF: get() is a call
-        or "session" in scope
-    ):
-        return True
-    host = origin = None
-    for name, value in scope["headers"]:
-        if name in _TELLING:
-            if name == b"host" and host is None:
-                host = value
-            elif name == b"origin" and origin is None:
-                origin = value
-            else:  # a cookie, or a field that comes twice
-                return True
-    return origin is not None and not (host and (origin == b"http://" + host or origin == b"https://" + host))
-
-
-async def _prepare(ws: WebSocket) -> Handler | None:
-    """Do all that comes before the handler: host, origin, session, hooks.
-
-    Returns:
-        The handler whose turn it is; None if a hook has refused, or a mounted app has had its turn.
-    """
-    core, scope = ws._app._micropie, ws.scope
+async def _prepare(ws: WebSocket) -> None:
+    """Do what comes before the hooks: host, origin, session."""
+    core, scope = ws.x_core, ws.scope
     if not core.begun:
         core.begin()
     if "root_path" in scope and scope["root_path"]:  # noqa: RUF019  # PERF: get() is a call
@@ -147,60 +163,54 @@ async def _prepare(ws: WebSocket) -> Handler | None:
     if core.allowed_hosts:
         check_host(scope, core.allowed_hosts)
     check_origin(scope, core.allowed_origins)
-    await prepare_session(ws, cookie=find_header(scope, b"cookie") is not None)
-    if await _refused_by_hook(ws):
-        return None
-    mounted = find_mount(core.mounts, ws)
-    if mounted is not None:
-        await _pass_on(ws, *mounted)
-        return None
+    prepare_session(ws, cookie=find_header(scope, b"cookie") is not None)
+    if ws.x_view is not None and ws.x_view.waits:
+        await ws.x_view.load()
+
+
+async def _dispatch(ws: WebSocket) -> Handler | None:
+    """Run the hooks, and find who answers.
+
+    Returns:
+        A handler of ours; None if a hook has refused, or a mounted app has had its turn.
+    """
+    entered: list[WebSocketMiddleware] = []
+    ws.x_entered = entered
+    for middleware in ws.x_app.ws_middlewares:
+        refusal = await middleware.before_websocket(ws)
+        if refusal is not None and short_circuit(refusal, middleware.before_websocket) is not None:
+            await ws.reject(
+                refusal.get("status_code", 403), refusal.get("body", ""), refusal.get("headers", ())
+            )
+            return None
+        entered.append(middleware)
+        if ws._state is CLOSED:  # its request is the WebSocket, which it may have refused itself
+            return None
+    core = ws.x_core
+    if core.mounts or ws._subapp is not None:
+        mounted = find_mount(core.mounts, ws)
+        if mounted is not None:
+            await _pass_on(ws, *mounted)
+            return None
     return core.websocket_routes.find(ws, ws._ws_route_handler)
 
 
 # --- hooks and session -----------------------------------------------------------------------------------
 
 
-async def _refused_by_hook(ws: WebSocket) -> bool:
-    ws._entered = []
-    ws._marked = True
-    for middleware in ws._app.ws_middlewares:
-        hook = middleware.before_websocket
-        refusal = short_circuit(await hook(ws), hook)
-        if refusal is not None:
-            await ws.reject(
-                refusal.get("status_code", 403), refusal.get("body", ""), refusal.get("headers", ())
-            )
-            return True
-        ws._entered.append(middleware)
-        if ws._state is CLOSED:  # its request is the WebSocket, which it may have refused itself
-            return True
-    return False
-
-
-async def _after_hooks(ws: WebSocket) -> list[BaseException]:
-    """Run the after hooks, each one, and return their errors."""
-    errors: list[BaseException] = []
-    while ws._entered:
-        try:
-            await ws._entered.pop().after_websocket(ws)
-        except BaseException as error:
-            errors.append(error)
-    return errors
-
-
 def _log(ws: WebSocket, errors: list[BaseException]) -> None:
     for error in errors:
-        logger.error("error after the handler for %s", ws._shown_path, exc_info=error)
+        logger.error("error after the handler for %s", ws.x_shown_path, exc_info=error)
 
 
 async def _save_session(ws: WebSocket, errors: list[BaseException]) -> None:
-    session = ws._view
+    session = ws.x_view
     if session is None or session.scope is not ws.scope:
         return  # the app that chose this one saves it
     if session.unstorable:
         logger.warning(
             "the session for %s is not stored: one can begin only before accept(), with its cookie",
-            ws._shown_path,
+            ws.x_shown_path,
         )
     try:
         await session.save()
@@ -239,26 +249,26 @@ async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
     try:
         await child(scope, passage.receive, passage.send)
     except OSError:
-        logger.debug("the client of the app mounted for %s has left", ws._shown_path, exc_info=True)
+        logger.debug("the client of the app mounted for %s has left", ws.x_shown_path, exc_info=True)
         passage.stands = "over"
     except asyncio.CancelledError:
         if passage.stands:
-            await passage.complete(1001 if ws._app._micropie.watch.server_stops() else 1011)
-            ws._started = True
+            await passage.complete(1001 if ws.x_core.watch.server_stops() else 1011)
+            ws.x_started = True
         raise
     except Exception:
         if not passage.stands:
             raise
         failed = True
-        logger.exception("the app mounted for %s failed", ws._shown_path)
+        logger.exception("the app mounted for %s failed", ws.x_shown_path)
     if passage.illegal is not None and not failed:  # the child has kept it to itself
         if not passage.stands:
             raise passage.illegal
         failed = True
-        logger.error("the app mounted for %s failed", ws._shown_path, exc_info=passage.illegal)
+        logger.error("the app mounted for %s failed", ws.x_shown_path, exc_info=passage.illegal)
     await passage.complete(1011 if failed else 1000)
     # A child that has not answered the handshake leaves that to _end().
-    ws._started = bool(passage.stands)
+    ws.x_started = bool(passage.stands)
 
 
 class Passage:
@@ -277,7 +287,7 @@ class Passage:
 
     async def receive(self) -> Message:
         """The child's ``receive``."""
-        message = self._first.pop() if self._first else await self._ws._receive()
+        message = self._first.pop() if self._first else await self._ws.x_receive()
         if message["type"] == "websocket.disconnect":
             self.stands = "over"
         return message
@@ -289,7 +299,7 @@ class Passage:
             message = {**message, "headers": clean_headers(message["headers"], accepting=accepting)}
         before = self.stands
         if before == "over":  # it comes too late, which is the server's to judge
-            await self._ws._send(message)
+            await self._ws.x_send(message)
             return
         if not before:
             self._ws._expect(CONNECTING)
@@ -307,7 +317,7 @@ class Passage:
         # Noted at once, since sends may overlap, and taken back if the message has no effect.
         self.stands = reached
         try:
-            await self._ws._send(message)
+            await self._ws.x_send(message)
         except (OSError, RuntimeError, asyncio.CancelledError) as error:
             # The client has left, as servers say; or nobody knows whether it was sent.
             if reached != before or not isinstance(error, asyncio.CancelledError):
@@ -353,9 +363,9 @@ class Passage:
 async def _end(ws: WebSocket, error: BaseException | None) -> None:
     """Answer the handshake if nobody has, close the socket if nobody has, and log what went wrong."""
     error = None if error is None else the_one(error)
-    if ws._started:
+    if ws.x_started:
         if error is not None:
-            logger.error("error around the app mounted for %s", ws._shown_path, exc_info=error)
+            logger.error("error around the app mounted for %s", ws.x_shown_path, exc_info=error)
     elif error is None:
         await _close(ws, 1000)
     elif isinstance(error, HTTPError):
@@ -366,26 +376,26 @@ async def _end(ws: WebSocket, error: BaseException | None) -> None:
         if not ws.closed:
             logger.warning(
                 "a ConnectionClosed that is not this socket's own left the handler for %s",
-                ws._shown_path,
+                ws.x_shown_path,
             )
         await ws.close()
     else:
-        logger.error("error in the handler for %s", ws._shown_path, exc_info=error)
+        logger.error("error in the handler for %s", ws.x_shown_path, exc_info=error)
         await _fail(ws, HTTPError(500), 1011)
 
 
 async def _end_cancelled(ws: WebSocket) -> None:
     """Close the socket of a handler that was cancelled, by the app or because the server stops, and say so."""
-    stops = ws._app._micropie.watch.server_stops()
+    stops = ws.x_core.watch.server_stops()
     say = logger.info if stops else logger.warning
-    if ws._started or ws._state is CLOSED:
-        say("the handler for %s was cancelled", ws._shown_path)
+    if ws.x_started or ws._state is CLOSED:
+        say("the handler for %s was cancelled", ws.x_shown_path)
     elif ws._state is CONNECTING:
-        say("the handler for %s was cancelled, so the handshake is refused", ws._shown_path)
+        say("the handler for %s was cancelled, so the handshake is refused", ws.x_shown_path)
         await _fail(ws, HTTPError(503 if stops else 500), 1011)
     else:
         code = 1001 if stops else 1011
-        say("the handler for %s was cancelled, so the socket is closed with %d", ws._shown_path, code)
+        say("the handler for %s was cancelled, so the socket is closed with %d", ws.x_shown_path, code)
         await ws._end(code)
 
 
@@ -400,6 +410,6 @@ async def _fail(ws: WebSocket, error: HTTPError, code: int, reason: str = "") ->
     if ws.accepted or ws.closed:
         await _close(ws, code, reason)
         return
-    page = await error_page(ws._app, error)
+    page = await error_page(ws.x_app, error)
     body = page.body if isinstance(page.body, (str, bytes)) else ""  # no handshake is refused with a stream
     await ws.reject(page.status, body, header_list(page))

@@ -43,7 +43,7 @@ class Limits:
         parts: Fields and files of a form.
     """
 
-    __slots__ = ("body", "field", "gap", "json", "parts")
+    __slots__ = ("body", "field", "gap", "json", "parts", "small")
 
     def __init__(
         self, *, gap: float | None, body: int | None, json: int | None, field: int | None, parts: int | None
@@ -53,9 +53,11 @@ class Limits:
         self.json: int | None = json
         self.field: int | None = field
         self.parts: int | None = parts
+        #: An urlencoded body of so many bytes breaks no limit, whatever is in it, and is decoded in no time.
+        self.small: int = min([_SMALL, *(limit for limit in (parts, field) if isinstance(limit, int))])
 
     def __repr__(self) -> str:
-        return f"Limits({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+        return f"Limits({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__[:-1])})"
 
 
 def check_limit(size: int, limit: int | None, what: str) -> None:
@@ -341,17 +343,6 @@ def parse_json(data: bytes, limits: Limits) -> Any:
             with suppress(ValueError):
                 return load_json(text)
         raise HTTPError(400, "the body is not JSON") from None
-
-
-def is_small(data: bytes, limits: Limits) -> bool:
-    """Whether an urlencoded body breaks no limit, whatever is in it, and is decoded in no time."""
-    size = len(data)
-    return (
-        size <= _SMALL
-        and (limits.parts is None or size <= limits.parts)
-        and (limits.field is None or size <= limits.field)
-        and data.isascii()
-    )
 
 
 async def parse_form(data: bytes, limits: Limits, charset: str = "utf-8") -> dict[str, list[str]]:

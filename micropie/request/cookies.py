@@ -28,7 +28,8 @@ _HTTP_PREFIXES = ("__host-http-", "__http-")
 
 def cookie_header(scope: Scope) -> str:
     """All cookies in one line: HTTP/2 may split them over several fields (RFC 9113, section 8.2.3)."""
-    return "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie")
+    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
+    return lines[0] if len(lines) == 1 else "; ".join(lines)
 
 
 def parse_cookies(header: str) -> dict[str, str]:
@@ -40,21 +41,35 @@ def parse_cookies(header: str) -> dict[str, str]:
     return dict(reversed(list(_cookie_pairs(header))))
 
 
-def cookie_values(header: str, name: str) -> list[str]:
-    """The values of all cookies with a name, in the order in which they were sent."""
-    return [value for key, value in _cookie_pairs(header) if key == name]
+def cookie_values(scope: Scope, name: str) -> list[str]:
+    """The values of all cookies with a name, in the order in which they were sent.
+
+    Args:
+        scope: The ASGI scope.
+        name: The name, in ASCII.
+    """
+    values = []
+    for field, line in scope["headers"]:
+        if field == b"cookie":
+            for pair in line.decode("latin-1").split(";"):
+                key, equals, value = pair.partition("=")
+                if equals and (key == name or key.strip(" \t") == name):
+                    values.append(as_utf8(_unquoted(value)))
+    return values
+
+
+def _unquoted(value: str) -> str:
+    # strip() without arguments takes off A0, 85 and 1F too, with which a cookie planted under another name
+    # would turn into one that only this host can set.
+    value = value.strip(" \t")
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def _cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
     for pair in header.split(";"):
         name, equals, value = pair.partition("=")
         if equals:
-            # strip() without arguments takes off A0, 85 and 1F too, with which a cookie planted under another name
-            # would turn into one that only this host can set.
-            name, value = name.strip(" \t"), value.strip(" \t")
-            if len(value) > 1 and value[0] == value[-1] == '"':
-                value = value[1:-1]
-            yield as_utf8(name), as_utf8(value)
+            yield as_utf8(name.strip(" \t")), as_utf8(_unquoted(value))
 
 
 def _prefix(name: str) -> str:

@@ -17,7 +17,6 @@ from .body import (
     form_charset,
     has_body,
     is_json,
-    is_small,
     media_type,
     parse_form,
     parse_json,
@@ -104,7 +103,7 @@ class Contents:
                 charset = "utf-8"
                 if parameters or b"_charset_=" in data:
                     charset = form_charset(data, parameters)
-                if charset == "utf-8" and is_small(data, self._limits):
+                if charset == "utf-8" and len(data) <= self._limits.small and data.isascii():
                     self.fields = parse_pairs(data, "form")
                 else:
                     self.fields = await parse_form(data, self._limits, charset)

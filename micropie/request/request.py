@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from urllib.parse import quote
 
 from micropie.exceptions import HTTPError
-from micropie.headers import decode_headers
+from micropie.headers import COMMON_NAMES, decode_headers
 from micropie.sessions.view import SessionView
 from micropie.types import ASGIApp, Receive, Scope, Send
 
-from .body import NOTHING, Body, parse_pairs
+from .body import NOTHING, parse_pairs
 from .cookies import SameSite, cookie_header, format_cookie, only_secure, parse_cookies
 from .origins import full_url, is_encrypted, is_local
 from .parsed_body import Contents
@@ -22,6 +22,7 @@ from .parsed_body import Contents
 if TYPE_CHECKING:
     from micropie.app import App
     from micropie.connection.streams import Stream
+    from micropie.core import Core
 
     from .uploads import MultipartForm
 
@@ -59,8 +60,7 @@ class lazy(Generic[T]):  # noqa: N801  # It reads as @property does.
     def __get__(self, instance: object | None, owner: type) -> lazy[T] | T:
         if instance is None:
             return self
-        value = self._compute(instance)
-        setattr(instance, self._name, value)
+        value = instance.__dict__[self._name] = self._compute(instance)
         return value
 
 
@@ -81,22 +81,27 @@ MAX_QUERY_PARAMETERS = 1000
 class Request:
     """One HTTP request.  Its attributes are computed when you first look at them."""
 
-    # What every request is asked for; what only some have goes into a dict, which most do without.
+    # What MicroPie keeps for itself of a request and its answer.  All names but those with ``x_`` belong to hooks and
+    # handlers, which may put onto a request what they like.  PERF: a companion of its own, as an App has one, would
+    # cost each request and each WebSocket a twentieth more.
     __slots__ = (
         "__dict__",
         "__weakref__",
-        "_app",
-        "_contents",
-        "_form",
-        "_marked",
-        "_query",
-        "_receive",
-        "_sealed",
-        "_segments",
-        "_send",
-        "_stream",
-        "_view",
         "scope",
+        "x_app",
+        "x_contents",
+        "x_cookies",
+        "x_core",
+        "x_entered",
+        "x_form",
+        "x_query",
+        "x_receive",
+        "x_sealed",
+        "x_segments",
+        "x_send",
+        "x_started",
+        "x_stream",
+        "x_view",
     )
 
     # A middleware may choose the handler, by name, or a whole other app.
@@ -106,40 +111,40 @@ class Request:
     _subapp_path: str = "/"
     _subapp_mount_path: str = ""
 
-    # The middlewares whose before hook returned None, and whose after hook is still to run.
-    _entered: list[Any] | None = None
-    # Whether its answer has begun.
-    _started = False
-
     def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
-        self._app = app
-        self._receive = receive
-        self._send = send
         #: The ASGI scope, as the server gave it.
         self.scope: Scope = scope
-        # None until somebody looks, or something is there: path segments, query string, body, a form in it
-        # that is still coming in, session, stream.
-        self._segments: list[str] | None = None
-        self._query: dict[str, list[str]] | None = None
-        self._contents: Contents | None = None
-        self._form: MultipartForm | None = None
-        self._view: SessionView | None = None
-        self._stream: Stream | None = None
-        # Whether the answer is more than what the handler returns: there are hooks, or cookies to send.
-        self._marked = False
-        # Whether it is too late to tell the client of a session.
-        self._sealed = False
+        # The app that answers, and what it keeps for itself; the server's functions.
+        self.x_app: App = app
+        self.x_core: Core = app._micropie
+        self.x_receive: Receive = receive
+        self.x_send: Send = send
+        # The path segments after the one that named the handler; the query string's values; what the body brings, and
+        # a form in it that is still coming in; the session's view.  Each is None as long as nobody has looked.
+        self.x_segments: list[str] | None = None
+        self.x_query: dict[str, list[str]] | None = None
+        self.x_contents: Contents | None = None
+        self.x_form: MultipartForm | None = None
+        self.x_view: SessionView | None = None
+        # For the answer: its ``Set-Cookie`` values, the middlewares whose after hook is still to run, and its pieces.
+        self.x_cookies: list[str] | None = None
+        self.x_entered: list[Any] | None = None
+        self.x_stream: Stream | None = None
+        # Whether it is too late to tell the client of a session; whether the answer has begun, or for a handshake,
+        # whether a mounted app has answered it.
+        self.x_sealed: bool = False
+        self.x_started: bool = False
 
     @property
     def path_params(self) -> list[str]:
         """The path segments after the one that named the handler."""
-        if self._segments is None:
-            self._segments = []
-        return self._segments
+        if self.x_segments is None:
+            self.x_segments = []
+        return self.x_segments
 
     @path_params.setter
     def path_params(self, segments: list[str]) -> None:
-        self._segments = segments
+        self.x_segments = segments
 
     @lazy
     def method(self) -> str:
@@ -176,20 +181,15 @@ class Request:
         One page can have several paths, such as ``/admin`` and ``/admin/``, but it has only one route.  So a hook that
         guards some handlers should compare the route, not the path.
         """
-        return self._app._micropie.route_of(self)
-
-    @property
-    def _shown_path(self) -> str:
-        """The path for the log, encoded: with a line break as it is, a client could write lines of its own there."""
-        return quote(self.path, errors="replace")
+        return self.x_core.route_of(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.method} {self._shown_path}>"
+        return f"<{type(self).__name__} {self.method} {self.x_shown_path}>"
 
     @property
     def body_params(self) -> dict[str, list[str]]:
         """The fields of a form: every value of each name."""
-        contents = self._brought
+        contents = self.x_brought()
         if contents.fields is None:
             contents.check()
             contents.fields = {}
@@ -197,12 +197,12 @@ class Request:
 
     @body_params.setter
     def body_params(self, fields: dict[str, list[str]]) -> None:
-        self._brought.fields = fields
+        self.x_brought().fields = fields
 
     @property
     def get_json(self) -> Any:
         """The value of a JSON body; an empty dict if there is none."""
-        contents = self._brought
+        contents = self.x_brought()
         if contents.json is NOTHING:
             contents.check()
             contents.json = {}
@@ -210,7 +210,7 @@ class Request:
 
     @get_json.setter
     def get_json(self, value: Any) -> None:
-        self._brought.json = value
+        self.x_brought().json = value
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:
@@ -219,7 +219,7 @@ class Request:
         Each is a dict with ``filename``, ``content_type`` and ``content``, a bounded :class:`asyncio.Queue`
         of ``bytes`` that ends with None.
         """
-        contents = self._brought
+        contents = self.x_brought()
         if contents.files is None:
             contents.check()
             contents.files = {}
@@ -227,12 +227,19 @@ class Request:
 
     @files.setter
     def files(self, files: dict[str, dict[str, Any]]) -> None:
-        self._brought.files = files
+        self.x_brought().files = files
 
     @lazy
     def headers(self) -> dict[str, str]:
         """The header fields, names in lower case; repeated ones are joined by commas."""
-        return decode_headers(self.scope)
+        scope = self.scope
+        decoded: dict[str, str] = {}
+        try:  # PERF: in one go, if each is a common one in UTF-8; the budget of http_hook holds it
+            for name, value in scope["headers"]:
+                decoded[COMMON_NAMES[name]] = value.decode()
+        except (KeyError, UnicodeDecodeError):
+            return decode_headers(scope)
+        return decoded if len(decoded) == len(scope["headers"]) else decode_headers(scope)
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -241,48 +248,17 @@ class Request:
         Raises:
             HTTPError: 400 for more than 1,000 parameters, or what is not UTF-8.
         """
-        return self._read_query() if self._query is None else self._query
+        query = self.x_query
+        return self.x_read_query() if query is None else query
 
     @query_params.setter
     def query_params(self, values: dict[str, list[str]]) -> None:
-        self._query = values
-
-    def _read_query(self) -> dict[str, list[str]]:
-        raw = self.scope.get("query_string") or b""
-        if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
-            raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
-        self._query = query = parse_pairs(raw, "query string") if raw else {}
-        return query
+        self.x_query = values
 
     @lazy
     def cookies(self) -> dict[str, str]:
         """The cookies by name."""
         return parse_cookies(cookie_header(self.scope))
-
-    @property
-    def _brought(self) -> Contents:
-        if self._contents is None:
-            fields = dict(self.scope["headers"])
-            # A hook may have set another method; what comes in is what was sent.
-            sent = self.scope.get("method", "")
-            self._contents = Contents(sent, fields, self._receive, self._app._micropie.limits)
-        return self._contents
-
-    @property
-    def _body(self) -> Body:
-        return self._brought.body
-
-    @lazy
-    def _new_cookies(self) -> list[str]:
-        return []
-
-    @property
-    def _session(self) -> SessionView:
-        """The view of the session, at which nobody need have looked."""
-        if self._view is None:
-            self._view = SessionView(self._app, self.scope)
-            self._view.sealed = self._sealed
-        return self._view
 
     @property
     def session(self) -> dict[str, Any]:
@@ -295,15 +271,14 @@ class Request:
         Raises:
             HTTPError: 503 if the store fails, or takes longer than ``session_store_timeout``.
         """
-        self._marked = True
-        return self._session.look()
+        view = self.x_view or self.x_session()
+        return view.look()
 
     @session.setter
     def session(self, data: dict[str, Any]) -> None:
         if not isinstance(data, dict):
             raise TypeError(f"the session is a dict, and {{}} logs out; not {data!r}")
-        self._marked = True
-        self._session.replace(data)
+        self.x_session().replace(data)
 
     def regenerate_session(self) -> None:
         """Give the session a new id with the answer; do it after a login, against session fixation.
@@ -313,12 +288,11 @@ class Request:
                 new id.  Also if the session belongs to an outer app of another framework.
             HTTPError: As :attr:`session`.
         """
-        view = self._session
+        view = self.x_session()
         if view.shared:
             raise RuntimeError("the session belongs to an outer app: only that can give it a new id")
-        if self.scope["type"] != "http" or self._sealed:
+        if self.scope["type"] != "http" or self.x_sealed:
             raise RuntimeError("a session gets a new id only with an HTTP answer, before that begins")
-        self._marked = True
         view.look()
         view.regenerate = True
 
@@ -332,19 +306,9 @@ class Request:
             HTTPError: As :attr:`session`.
             Exception: Whatever the store raises, or TimeoutError if it takes longer than ``session_store_timeout``.
         """
-        self._marked = True
-        self._session.look()
-        await self._session.save()
-
-    def _warn_of_lost_session(self) -> None:
-        logger.warning(
-            "what was written to the session for %s is lost: its mount has session=False", self._shown_path
-        )
-
-    def _seal(self) -> None:
-        self._sealed = True
-        if self._view is not None:
-            self._view.sealed = True
+        view = self.x_session()
+        view.look()
+        await view.save()
 
     @overload
     def query(self, name: str, default: str) -> str: ...
@@ -393,7 +357,7 @@ class Request:
             RuntimeError: If it is a multipart form, which is not kept; if :meth:`stream` has taken it; or in a
                 WebSocket, which has no body.
         """
-        return await self._body.read()
+        return await self.x_brought().body.read()
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The body in pieces, as they come in: ``async for piece in request.stream()``.
@@ -406,7 +370,7 @@ class Request:
             HTTPError: 413 if it is too large, 408 if it comes too slowly, 400 if the client cuts it short.
             RuntimeError: If it is a multipart form, or its pieces have been taken before.
         """
-        async for piece in self._body.pieces():
+        async for piece in self.x_brought().body.pieces():
             yield piece
 
     async def read_form(self, *names: str) -> dict[str, list[str]]:
@@ -425,7 +389,7 @@ class Request:
         Raises:
             HTTPError: 400 if the form is malformed, 408 if it comes too slowly, 413 if it is too large.
         """
-        form = self._form = await self._brought.read()
+        form = self.x_form = await self.x_brought().read()
         if form is not None:
             await form.read_until(names)
         return self.body_params
@@ -469,25 +433,25 @@ class Request:
                 ``__Secure-`` or ``__Host-``; ``__Host-`` also needs the path ``/`` and no domain.
             RuntimeError: If the answer has begun.
         """
-        if self._sealed:
+        if self.x_sealed:
             raise RuntimeError("it is too late for a cookie: the answer has begun")
         if secure is None:
             secure = only_secure(name, samesite, partitioned=partitioned) or not is_local(self.scope)
-        self._marked = True
-        self._new_cookies.append(
-            format_cookie(
-                name,
-                value,
-                max_age=max_age,
-                expires=expires,
-                path=path,
-                domain=domain,
-                secure=secure,
-                httponly=httponly,
-                samesite=samesite,
-                partitioned=partitioned,
-            )
+        cookie = format_cookie(
+            name,
+            value,
+            max_age=max_age,
+            expires=expires,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+            partitioned=partitioned,
         )
+        if self.x_cookies is None:
+            self.x_cookies = []
+        self.x_cookies.append(cookie)
 
     def delete_cookie(
         self,
@@ -533,6 +497,64 @@ class Request:
             partitioned=partitioned,
         )
 
+    # --- MicroPie's own ---------------------------------------------------------------------------------
+
+    @property
+    def x_shown_path(self) -> str:
+        """The path for the log, encoded: with a line break as it is, a client could write lines of its own there."""
+        return quote(self.scope["path"], errors="replace")
+
+    # --- what came with it ----------------------------------------------------------------------------
+
+    def x_read_query(self) -> dict[str, list[str]]:
+        """Take the query string apart.
+
+        Raises:
+            HTTPError: As :attr:`Request.query_params`.
+        """
+        raw = self.scope.get("query_string") or b""
+        if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
+            raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
+        query: dict[str, list[str]] = {}
+        text = raw.decode("latin-1")
+        if "&" in text or "%" in text or "+" in text or not text.isascii():
+            query = parse_pairs(raw, "query string")
+        elif text:  # PERF: one plain pair, as many have
+            name, _, value = text.partition("=")
+            query[name] = [value]
+        self.x_query = query
+        return query
+
+    def x_brought(self) -> Contents:
+        """What the body brings, as far as it has been read.
+
+        Raises:
+            RuntimeError: For a WebSocket.
+        """
+        if self.x_contents is None:
+            if self.scope["type"] == "websocket":
+                raise RuntimeError("a WebSocket has no body: its messages come by receive()")
+            fields = dict(self.scope["headers"])
+            # A hook may have set another method; what comes in is what was sent.
+            sent = self.scope.get("method", "")
+            self.x_contents = Contents(sent, fields, self.x_receive, self.x_core.limits)
+        return self.x_contents
+
+    # --- the session ----------------------------------------------------------------------------------
+
+    def x_session(self) -> SessionView:
+        """The view of the session, at which nobody need have looked."""
+        if self.x_view is None:
+            self.x_view = SessionView(self.x_app, self.scope)
+            self.x_view.sealed = self.x_sealed
+        return self.x_view
+
+    def x_seal(self) -> None:
+        """From now on the client can be told of no session."""
+        self.x_sealed = True
+        if self.x_view is not None:
+            self.x_view.sealed = True
+
 
 class WebSocketRequest(Request):
     """The request that opened a WebSocket: its handshake.
@@ -543,7 +565,3 @@ class WebSocketRequest(Request):
     """
 
     __slots__ = ()
-
-    @property
-    def _brought(self) -> Contents:
-        raise RuntimeError("a WebSocket has no body: its messages come by receive()")

@@ -2,39 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import AsyncIterable, Coroutine, Iterator, Mapping
+from typing import Any
 
 from micropie.exceptions import HTTPError, status_line
 from micropie.headers import encode_headers, field_list, sound_length
 from micropie.strict_json import dump_json
 from micropie.types import Headers, Message, RawHeaders, Send
 
-_HTML = (b"content-type", b"text/html; charset=utf-8")
+HTML = (b"content-type", b"text/html; charset=utf-8")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
-_JSON = (b"content-type", b"application/json")
+JSON = (b"content-type", b"application/json")
 #: Answers that have no body and no fields that describe one (RFC 9110, sections 15.3.5 and 15.4.5).
 NO_BODY = frozenset((204, 304))
 
 
-class Answer(NamedTuple):
+class Answer:
     """What is to be sent.
 
-    Attributes:
+    Args:
         status: The HTTP status code.
         body: ``str``, ``bytes``, or a sync or async iterator of them, which is streamed.
         headers: The handler's header fields, as it wrote them.
         default_type: The content type, if the handler names none; None for a mounted app's answer, which is its own.
     """
 
-    status: int
-    body: Any
-    headers: Headers | Mapping[str, str] = ()
-    default_type: tuple[bytes, bytes] | None = _HTML
+    __slots__ = ("_shown", "body", "default_type", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: Any,
+        headers: Headers | Mapping[str, str] = (),
+        default_type: tuple[bytes, bytes] | None = HTML,
+    ) -> None:
+        self.status = status
+        self.body: Any = body
+        self.headers: Headers | Mapping[str, str] = headers
+        self.default_type = default_type
+        self._shown: tuple[str, str] | None = None
+
+    @property
+    def has_shown(self) -> bool:
+        """Whether hooks have seen the type that it gets by itself."""
+        return self._shown is not None
 
     def __repr__(self) -> str:
         body = f"{len(self.body)} long" if isinstance(self.body, (str, bytes)) else "streamed"
         return f"<Answer {self.status}, {body}>"
+
+    def shown_headers(self) -> list[tuple[str, str]]:
+        """The header fields as a list that a hook may change, with the content type that the answer gets by itself."""
+        headers: list[tuple[str, str]]
+        if self._shown is None and self.headers == () and self.status not in NO_BODY and self.default_type:
+            self._shown = _AS_WRITTEN[self.default_type]  # PERF: as nearly always
+            headers = [self._shown]
+        else:
+            headers = self.headers_behind(self.headers)
+            self.headers = headers
+            self._shown = default_field(self)
+            if self._shown is not None:
+                headers.append(self._shown)
+        self.headers = headers
+        return headers
+
+    def without_shown(self) -> Answer:
+        """The same with what hooks have added, and without what was only shown to them."""
+        return Answer(self.status, self.body, self.headers_behind(self.headers), self.default_type)
+
+    def headers_behind(self, headers: Headers | Mapping[str, str] | None) -> list[tuple[str, str]]:
+        """The header fields that a hook has made of those shown to it, without the content type that was only shown."""
+        return [field for field in field_list(headers or ()) if field != self._shown]
 
 
 def answer(result: Any) -> Answer:
@@ -64,7 +102,7 @@ def _answer(status: int, body: Any, headers: Headers | Mapping[str, str]) -> Ans
     if isinstance(body, (str, bytes, AsyncIterable, Iterator)):
         return Answer(status, body, headers)
     if isinstance(body, (dict, list)):
-        return Answer(status, dump_json(body).decode(), headers, _JSON)  # hooks read text
+        return Answer(status, dump_json(body).decode(), headers, JSON)  # hooks read text
     if body is None:
         return Answer(status, b"", headers)
     if isinstance(body, (bytearray, memoryview)):
@@ -93,7 +131,11 @@ def header_list(answer: Answer) -> list[tuple[str, str]]:
     """The header fields of an answer as a new list, with a content type that is not HTML."""
     headers = field_list(answer.headers)
     default = default_field(answer)
-    return headers if default is None or answer.default_type is _HTML else [*headers, default]
+    return headers if default is None or answer.default_type is HTML else [*headers, default]
+
+
+#: The same as a handler would write them.
+_AS_WRITTEN = {kind: ("Content-Type", kind[1].decode()) for kind in (HTML, TEXT, JSON)}
 
 
 def default_field(answer: Answer) -> tuple[str, str] | None:
@@ -101,9 +143,11 @@ def default_field(answer: Answer) -> tuple[str, str] | None:
     if answer.default_type is None or answer.status in NO_BODY:
         return None
     for name, _ in answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers:
-        if name.lower() == "content-type":
+        if (
+            isinstance(name, str) and name.lower() == "content-type"
+        ):  # what it is else is told where it is encoded
             return None
-    return "Content-Type", answer.default_type[1].decode()
+    return _AS_WRITTEN[answer.default_type]
 
 
 def check_status(status: Any) -> int:
@@ -165,47 +209,27 @@ def encode_answer(answer: Answer) -> tuple[RawHeaders, bytes | None]:
         ValueError: For a header field that cannot be sent.
     """
     headers = encode_headers(answer.headers)
+    typed, measured = answer.default_type is None, False
+    for name, _ in headers:
+        if name == b"content-type":
+            if typed and answer.has_shown:  # a hook has named another one
+                return encode_answer(answer.without_shown())
+            typed = True
+        elif name == b"content-length":
+            measured = True
     if answer.status in NO_BODY:
-        return [field for field in headers if field[0] != b"content-length"], b""
-    if answer.default_type is not None and not (
-        headers and any(name == b"content-type" for name, _ in headers)
-    ):
+        return [field for field in headers if field[0] != b"content-length"] if measured else headers, b""
+    if not typed and answer.default_type is not None:
         headers.append(answer.default_type)
-    if not isinstance(answer.body, (str, bytes)):
-        return sound_length(headers), None
-    body = encode_chunk(answer.body)
-    # A wrong length would break the connection, so a body that is known tells its own.
-    headers = [field for field in headers if field[0] != b"content-length"]
+    body = answer.body
+    if isinstance(body, str):
+        body = body.encode()
+    elif not isinstance(body, bytes):
+        return sound_length(headers) if measured else headers, None
+    if measured:  # a wrong length would break the connection, so a body that is known tells its own
+        headers = [field for field in headers if field[0] != b"content-length"]
     headers.append((b"content-length", b"%d" % len(body)))
     return headers, body
-
-
-Encoded: TypeAlias = tuple[RawHeaders, bytes]
-
-
-def _encode_text(text: str) -> Encoded:
-    body = text.encode()
-    return [_HTML, (b"content-length", b"%d" % len(body))], body
-
-
-def _encode_bytes(body: bytes) -> Encoded:
-    return [_HTML, (b"content-length", b"%d" % len(body))], body
-
-
-def _encode_json(value: Any) -> Encoded:
-    body = dump_json(value)
-    return [_JSON, (b"content-length", b"%d" % len(body))], body
-
-
-_ENCODERS: dict[type, Callable[[Any], Encoded]] = {
-    str: _encode_text,
-    bytes: _encode_bytes,
-    dict: _encode_json,
-    list: _encode_json,
-}
-
-#: The same for what handlers return most of the time, a body and nothing else: how to encode it by its type, or None.
-encoder_of: Callable[[type], Callable[[Any], Encoded] | None] = _ENCODERS.get
 
 
 def encode_chunk(chunk: Any) -> bytes:

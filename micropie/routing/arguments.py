@@ -128,24 +128,27 @@ class Parameter:
         if self.file:
             return self._find_file(request)
         if not self.session_only:
-            query = request._query
+            query = request.x_query
             if query is None:
-                query = request._read_query()
+                query = request.x_read_query()
             values: list[Any] | None = query.get(self.name)
-            contents = request._contents
+            contents = request.x_contents
             if not values and contents is not None:
-                if contents.fields is None and type(contents.json) is dict and self.name in contents.json:
-                    value = contents.json[self.name]  # PERF: as values() has it, but for a call and a list
+                # PERF: as values() has it, but for a call and a list
+                if contents.fields is not None:
+                    values = contents.fields.get(self.name)
+                elif type(contents.json) is dict and self.name in contents.json:
+                    value = contents.json[self.name]
                     return value if self.any_text and isinstance(value, str) else self._converted([value])
-                values = contents.values(self.name)
+                values = values or contents.values(self.name)
             if values:
                 if self.as_sent or (self.any_text and isinstance(values[0], str)):
                     return values[0]
                 return self._converted(values)
         # Without a view the client has sent no cookie; what only a session can hold is asked for all the same, since
         # the answer is another one for those who have one.
-        if (self.session_only or request._view is not None) and self.name in request.session:
-            stored = request.session[self.name]
+        if (self.session_only or request.x_view is not None) and self.name in request.x_session().look():
+            stored = request.x_session().look()[self.name]
             if self.convert is None:
                 return stored
             try:
@@ -163,7 +166,7 @@ class Parameter:
 
     def _find_file(self, request: Request) -> Any:
         """A file comes from the body alone; text under its name converts to none."""
-        contents = request._contents
+        contents = request.x_contents
         files = None if contents is None else contents.uploads(self.name)
         if files is None:
             sent = request.query_params.get(self.name) or (contents and contents.values(self.name))
@@ -266,7 +269,7 @@ class Plan:
         Raises:
             HTTPError: 404, 400 or 401, as :class:`Parameter` says, or 404 for too many segments.
         """
-        segments = request._segments or ()
+        segments = request.x_segments or ()
         used, count = 0, len(segments)
         if count > self.most:  # before anything is missing: there is no such page
             raise HTTPError(404)
@@ -288,9 +291,10 @@ class Plan:
 
     def _add_extra(self, extra: Parameter, request: Request, keywords: dict[str, Any]) -> None:
         sent: dict[str, list[Any] | None] = dict(request.query_params)
-        if request._contents is not None:
-            for name in request._contents.names():
-                sent[name] = sent.get(name) or request._contents.values(name)
+        contents = request.x_contents
+        if contents is not None:
+            for name in contents.names():
+                sent[name] = sent.get(name) or contents.values(name)
         for name, came in sent.items():
             # A file input that was left empty is missing.
             values = [value for value in came or () if not is_blank(value)] if extra.file else came

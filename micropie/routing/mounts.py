@@ -66,8 +66,9 @@ def find_mount(mounts: list[Mount], request: Request) -> tuple[ASGIApp, Scope] |
     The child gets the full path, and a root path that ends with its prefix (ASGI specification,
     "HTTP connection scope").
     """
-    if request._subapp is not None:
-        return request._subapp, _chosen_scope(request)
+    chosen = request._subapp
+    if chosen is not None:
+        return chosen, _chosen_scope(request)
     mount = mount_of(mounts, request.scope)
     if mount is None:
         return None
@@ -75,7 +76,7 @@ def find_mount(mounts: list[Mount], request: Request) -> tuple[ASGIApp, Scope] |
         **request.scope,
         "root_path": (request.scope.get("root_path") or "") + mount.prefix,
         OUTER_KEY: request,
-        "session": OuterSession(request._session),
+        "session": OuterSession(request.x_session()),
     }
     if not mount.session:
         del scope["session"]
@@ -98,6 +99,5 @@ def _chosen_scope(request: Request) -> Scope:
     root = (scope.get("root_path") or "") + "/" + request._subapp_mount_path.strip("/")
     root = root.rstrip("/")
     path = root + "/" + request._subapp_path.lstrip("/")
-    session = OuterSession(request._session)
-    inherited = {OUTER_KEY: request, "session": session}
+    inherited = {OUTER_KEY: request, "session": OuterSession(request.x_session())}
     return {**scope, "path": path, "raw_path": None, "root_path": root, **inherited}

@@ -69,13 +69,15 @@ class Handler:
         blocks: Whether it may block, so that it has to run in a thread.
         may_return_none: Whether it says so itself, or has been warned of.
         problem: Why it cannot work, in words; None if it can.
-        direct: Whether nothing has to be looked at before it is called and awaited: ``async``, for every usual method.
-        simple: Whether moreover it takes no arguments.
+        awaits: Whether what it returns is to be awaited: ``async def``, and no generator.
+        direct: Whether it can be called at once, for every usual method: that, or an async generator.
+        simple: Whether it is one of the first kind, and takes no arguments.
         waits: Whether it can wait for more of a form, so that it is called while that comes in.
     """
 
     __slots__ = (
         "allowed",
+        "awaits",
         "blocks",
         "call",
         "direct",
@@ -100,8 +102,9 @@ class Handler:
         self.problem: str | None = _problem(name, call) if websocket else None
         self.call: Callable[..., Any] = call if self.problem is None else _refusing(self.problem)
         self.plan: Plan = Plan(self.call, skip=int(websocket), exact=exact)
-        self.direct: bool = inspect.iscoroutinefunction(self.call) and self.allowed is USUAL
-        self.simple: bool = self.direct and self.plan.empty
+        self.awaits: bool = inspect.iscoroutinefunction(self.call)
+        self.direct: bool = self.allowed is USUAL and (self.awaits or inspect.isasyncgenfunction(self.call))
+        self.simple: bool = self.direct and self.awaits and self.plan.empty
 
     def __repr__(self) -> str:
         if self.problem is not None:
@@ -119,8 +122,8 @@ class Handler:
         Raises:
             HTTPError: 404 for its path segments, as with every other method; 405 for its method.
         """
-        if request._segments:
-            self.plan.check(request._segments)
+        if request.x_segments:
+            self.plan.check(request.x_segments)
         if request.method not in self.allowed:
             raise HTTPError(405, headers=self.allow)
 
@@ -214,15 +217,28 @@ class Routes:
 
     def by_segments(self, request: Request, chosen: str | None = None, root: str = "") -> Handler:
         """The same for a path that :attr:`by_path` has not, below a root path if there is one."""
-        segments = split_path(request.scope, root)
-        name = segments.pop(0) if segments else "index"
+        scope = request.scope
+        path: str = scope["path"]
+        raw: bytes | None = scope.get("raw_path")
+        # PERF: a path without an escape, as most are; the budget of http_params holds it
+        if not root and raw is not None and len(raw) == len(path) > 1 and path[0] == "/" and path.isascii():
+            end = path.find("/", 1)
+            if end < 0:
+                name, segments = path[1:], []
+            else:
+                name, segments = path[1:end], path[end + 1 :].split("/")
+                if not segments[-1]:
+                    del segments[-1]
+        else:
+            segments = split_path(scope, root)
+            name = segments.pop(0) if segments else "index"
         handler = self.by_name.get(name)
         if chosen is not None:
             handler = self._chosen.get(chosen) or self._choose(chosen)
         elif handler is None:
             handler = self._fallback(name)
-            request._segments = [name, *segments]
-        request._segments = request._segments or segments
+            request.x_segments = [name, *segments]
+        request.x_segments = request.x_segments or segments
         return handler
 
     def _fallback(self, name: str) -> Handler:

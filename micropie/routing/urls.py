@@ -140,7 +140,7 @@ def _root_of(app: Addressed) -> str:
     if request is None:
         raise LookupError("url_for() needs a request: it tells below which root path the app is served")
     while request is not None:
-        prefix = _prefix_of(app, request._app)
+        prefix = _prefix_of(app, request.x_app)
         if prefix is not None:
             return (request.scope.get("root_path") or "") + prefix
         request = request.scope.get(OUTER_KEY)

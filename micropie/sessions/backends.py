@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeGuard
 from weakref import WeakValueDictionary
 
 from .changes import copy_data
@@ -23,6 +23,9 @@ __all__ = ["SESSION_TIMEOUT", "InMemorySessionBackend", "SessionBackend"]
 SESSION_TIMEOUT: Final = 8 * 3600
 
 
+_session_id = re.compile(r"[A-Za-z0-9_-]{16,128}").fullmatch
+
+
 def new_session_id() -> str:
     """A session id that cannot be guessed: 256 bits from ``secrets``."""
     return secrets.token_urlsafe(32)
@@ -30,7 +33,7 @@ def new_session_id() -> str:
 
 def valid_session_id(value: str) -> str | None:
     """The id if it could be one of ours or another URL-safe token, else None."""
-    return value if re.fullmatch(r"[A-Za-z0-9_-]{16,128}", value) else None
+    return value if _session_id(value) else None
 
 
 class SessionBackend(ABC):
@@ -147,8 +150,7 @@ class InMemorySessionBackend(SessionBackend):
         Args:
             session_id: The session.
         """
-        deadline, data = self._sessions.get(session_id, (0.0, {}))
-        return copy_data(data) if time.monotonic() < deadline else {}
+        return copy_data(held(self, session_id))
 
     async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
         """Store a copy of the data, in the place of what was stored.
@@ -178,6 +180,26 @@ class InMemorySessionBackend(SessionBackend):
             heapify(self._deadlines)
 
 
+def held(backend: InMemorySessionBackend, session_id: str) -> dict[str, Any]:
+    """What it holds of a session, and not a copy: for who changes nothing in it."""
+    deadline, data = backend._sessions.get(session_id, (0.0, {}))
+    return data if time.monotonic() < deadline else {}
+
+
+_load_from_memory = InMemorySessionBackend.load
+
+
+def is_memory(backend: Any) -> TypeGuard[InMemorySessionBackend]:
+    """Whether a backend is this process's memory and nothing else, so that what it holds is at hand."""
+    kind = type(backend)
+    return (
+        kind is InMemorySessionBackend
+        and kind.load is _load_from_memory
+        and backend.load_waits is None
+        and "load" not in backend.__dict__
+    )
+
+
 # --- whether a store may have to wait ---------------------------------------------------------------------
 
 
@@ -186,6 +208,8 @@ def load_waits(backend: Any) -> bool:
 
     What cannot be told for sure may.
     """
+    if is_memory(backend):  # PERF: as most are
+        return False
     kind: Any = type(backend)
     own = getattr(backend, "__dict__", {})
     if own.get("load_waits") is not None:

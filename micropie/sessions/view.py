@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 from micropie.concurrency import in_loop, is_ordinary, run_at_once
 from micropie.exceptions import HTTPError
-from micropie.request.cookies import cookie_header, cookie_values
+from micropie.request.cookies import cookie_values
 
-from .backends import checked_data
+from .backends import checked_data, held, is_memory
 from .changes import copy_data, same
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class SessionView:
         "scope",
         "sealed",
         "shared",
+        "waits",
     )
 
     def __repr__(self) -> str:
@@ -136,6 +137,8 @@ class SessionView:
         self.shared: bool = False
         #: Whether the client can be told no id any more, so that no session may begin.
         self.sealed: bool = False
+        #: Whether the store is to be asked before anybody can look, since it may have to wait.
+        self.waits: bool = False
         #: Where the store is asked if a thread looks.
         self.loop: asyncio.AbstractEventLoop | None = None
         # Whether the store has been asked, and whether it failed.
@@ -150,6 +153,7 @@ class SessionView:
 
     async def load(self) -> None:
         """Ask the store, as long as it may take.  If it fails, looking at the session raises an error."""
+        self.waits = False
         try:
             async with self._bounded():
                 await self._ask()
@@ -169,8 +173,16 @@ class SessionView:
 
     def _load_at_once(self) -> None:
         """The same, for an attribute, which cannot wait."""
+        backend = self._backend
         try:
-            if self.loop is None or in_loop():
+            if is_memory(backend):  # PERF: a coroutine for each look would cost more than the rest
+                self._asked = True
+                for session_id in self._sent_ids():
+                    data = held(backend, session_id)
+                    if data:
+                        self._found(session_id, data)
+                        break
+            elif self.loop is None or in_loop():
                 run_at_once(self._ask())
             else:  # a thread, which can: the store belongs to the loop, as a connection to a database may
                 limit = self.app.session_store_timeout
@@ -187,17 +199,19 @@ class SessionView:
         for session_id in self._sent_ids():
             data = checked_data(await self._backend.load(session_id), self._backend)
             if data:
-                self.id = self._known = session_id
-                self.data, self._stored = data, True
+                self._found(session_id, data)
                 return
 
-    def _sent_ids(self) -> Iterator[str]:
+    def _found(self, session_id: str, data: dict[str, Any]) -> None:
+        self.id = self._known = session_id
+        self.data, self._stored = data, True
+
+    def _sent_ids(self) -> list[str]:
         core = self.app._micropie
         # A mounted app may have a cookie of the same name for its own path, which comes first then.
-        for value in cookie_values(cookie_header(self.scope), core.session_cookie.name)[:_TRIES]:
-            session_id = core.checked_session_id(value)
-            if session_id is not None:
-                yield session_id
+        values = cookie_values(self.scope, core.session_cookie.name)[:_TRIES]
+        ids = [core.checked_session_id(value) for value in values]
+        return [session_id for session_id in ids if session_id is not None]
 
     def _fail(self, error: BaseException) -> None:
         self._failed = True
@@ -285,6 +299,20 @@ class SessionView:
         return bool(self.data) and self.looked and self.sealed and not self._stored and not self.shared
 
     # --- saving ---------------------------------------------------------------------------------------
+
+    def is_settled(self) -> bool:
+        """Whether there is nothing to store and nothing to tell the client, as for most answers."""
+        if not self.looked:
+            return True
+        before, data, known = self._before, self.data, self._known
+        if not self._stored or before is None or self.regenerate or known is None or self.id != known:
+            return False
+        if len(before) != len(data) or not self._recently.told.has(known, self._timeout / 10):
+            return False
+        for key, value in data.items():  # PERF: what nobody has touched is the same object
+            if before.get(key, _ABSENT) is not value:
+                return not self._written(before, data)
+        return True
 
     async def save(self, *, begins: bool = False) -> str | None:
         """Store what has changed, or renew a session that was only used.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
+from asyncio import get_running_loop  # PERF: a name of its own
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from micropie.headers import encode_headers, find_header
 from micropie.request.cookies import format_cookie, only_secure, only_whole_host
 from micropie.request.origins import is_encrypted, is_local
-from micropie.request.request import Request, WebSocketRequest
+from micropie.request.request import Request
 from micropie.routing.mounts import mount_of
 from micropie.types import RawHeaders, Scope
 
@@ -20,29 +21,36 @@ if TYPE_CHECKING:
     from micropie.app import App
 
 
-async def prepare_session(request: Request, *, cookie: bool) -> None:
+logger: logging.Logger = logging.getLogger("micropie")
+
+
+def prepare_session(request: Request, *, cookie: bool) -> None:
     """Bring the session to where looking at it takes no wait.
 
-    An outer app's session is shared.  A store that may wait is asked now, any other one when somebody looks.
+    An outer app's session is shared.  A store that may wait is to be asked now, which the view's ``waits`` says; any
+    other one is asked when somebody looks.
 
     Args:
         request: The request or handshake.
         cookie: Whether the client has sent any cookie.
     """
-    app, around = request._app, request.scope.get("session")
-    mount = mount_of(app._micropie.mounts, request.scope)
-    if mount is not None and not mount.session:
-        request._session.refuse()
-    elif isinstance(around, OuterSession):
-        request._view = around.view
+    core, scope = request.x_core, request.scope
+    if core.mounts:
+        mount = mount_of(core.mounts, scope)
+        if mount is not None and not mount.session:
+            request.x_session().refuse()
+            return
+    around = scope.get("session")
+    if isinstance(around, OuterSession):
+        request.x_view = around.view
     elif around is not None:
-        request._session.share(around)
+        request.x_session().share(around)
     elif cookie:
-        view = request._session
-        if load_waits(app.session_backend):
-            await view.load()
+        view = request.x_session()
+        if load_waits(request.x_app.session_backend):
+            view.waits = True
         else:
-            view.loop = asyncio.get_running_loop()
+            view.loop = get_running_loop()
 
 
 async def save_before_answer(request: Request, fields: RawHeaders) -> RawHeaders:
@@ -55,24 +63,29 @@ async def save_before_answer(request: Request, fields: RawHeaders) -> RawHeaders
     Returns:
         The fields with the cookies, and with what caches have to know.
     """
-    told, view = None, request._view
+    told, view = None, request.x_view
     if (
         view is None or view.scope is request.scope
     ):  # else the outer app saves it when it passes the answer on
-        if view is not None:
+        if view is not None and not view.is_settled():
             told = await view.save(begins=True)
             if view.unstorable:
-                request._warn_of_lost_session()
-        request._seal()
-    cookies = _set_cookies(request, view, told)
+                logger.warning(
+                    "what was written to the session for %s is lost: its mount has session=False",
+                    request.x_shown_path,
+                )
+        request.x_seal()
     if told is not None:
         fields = _private(fields)
-    return vary(request, fields) + encode_headers(cookies)
+    fields = vary(request, fields)
+    if request.x_cookies is None and told is None:  # PERF: as for most answers
+        return fields
+    return fields + encode_headers(_set_cookies(request, view, told))
 
 
 def vary(request: Request, fields: RawHeaders) -> RawHeaders:
     """The fields of an answer, of which caches have to know that it depends on the session if it does."""
-    if request._view is None or not request._view.looked:
+    if request.x_view is None or not request.x_view.looked:
         return fields
     return _listed(fields, b"vary", b"Cookie", unless=(b"cookie", b"*"))
 
@@ -105,16 +118,16 @@ def _rules(value: bytes) -> list[bytes]:
 
 def _listed(fields: RawHeaders, name: bytes, item: bytes, *, unless: tuple[bytes, ...]) -> RawHeaders:
     """The fields with an item in one that is a list, unless that says so already."""
+    if name not in dict(fields):
+        return [*fields, (name, item)]
     values = [value for key, value in fields if key == name]
     if any(found.lower() in unless for value in values for found in _rules(value)):
         return fields
-    if not values:
-        return [*fields, (name, item)]
     last = max(at for at, (key, _) in enumerate(fields) if key == name)
     return [*fields[:last], (name, fields[last][1] + b", " + item), *fields[last + 1 :]]
 
 
-async def save_before_accept(request: WebSocketRequest, chosen_id: str | None) -> list[tuple[str, str]]:
+async def save_before_accept(request: Request, chosen_id: str | None) -> list[tuple[str, str]]:
     """The same for a handshake that is accepted; afterwards the client can be told no id any more.
 
     Args:
@@ -126,23 +139,23 @@ async def save_before_accept(request: WebSocketRequest, chosen_id: str | None) -
     """
     try:
         if chosen_id is None:  # for an outer app too, which sees no handshake pass
-            view = request._view
+            view = request.x_view
             return _set_cookies(request, view, None if view is None else await view.save(begins=True))
-        session_id = request._app._micropie.checked_session_id(chosen_id)
+        session_id = request.x_core.checked_session_id(chosen_id)
         if session_id is None:
             raise ValueError("session_id is not one that session_id_validator lets pass")
-        session = request._session
+        session = request.x_session()
         await session.adopt(session_id)
         await session.save()
         return _set_cookies(request, session, session_id)
     finally:
-        request._seal()
+        request.x_seal()
 
 
 def _set_cookies(request: Request, view: SessionView | None, told: str | None) -> list[tuple[str, str]]:
-    cookies = request._new_cookies
+    cookies = request.x_cookies or []
     if view is not None and told is not None:
-        cookies = [*request._new_cookies, _cookie(view, told)]
+        cookies = [*cookies, _cookie(view, told)]
     return [("set-cookie", cookie) for cookie in cookies]
 
 

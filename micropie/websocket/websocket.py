@@ -41,7 +41,7 @@ class WebSocket(Wire):
 
     def __repr__(self) -> str:
         state = f"closed {self.close_code}" if self._state is CLOSED else self._state.name.lower()
-        return f"<WebSocket {self._shown_path} {state}>"
+        return f"<WebSocket {self.x_shown_path} {state}>"
 
     @property
     def subprotocols(self) -> tuple[str, ...]:
@@ -56,9 +56,8 @@ class WebSocket(Wire):
     @property
     def session_id(self) -> str | None:
         """The id of the session that belongs to this socket; None if the client knows of none, or the store fails."""
-        view = self._session
+        view = self.x_session()
         if not view.looked:
-            self._marked = True
             with suppress(HTTPError):
                 view.look()
         return view.id
@@ -96,27 +95,25 @@ class WebSocket(Wire):
             self._warn_of_no_subprotocol()
         fields = handshake_headers(headers) if headers else []
         limit = self._limit if max_message_size is None else checked_size(max_message_size)
-        if self._marked or session_id is not None:
+        if self.x_view is not None or self.x_cookies is not None or session_id is not None:
             cookies = await save_before_accept(self, session_id)
             self._expect(CONNECTING)  # another task may have been faster
             fields += encode_headers(cookies)
-        self._sealed = True
-        if self._view is not None:
-            self._view.sealed = True
+        self.x_sealed = True
         self._state = OPEN
         self.accepted = True
-        self._receive_now, self._send_now = self._receive, self._send
+        self._receive_now, self._send_now = self.x_receive, self.x_send
         self._limit = limit
         # UTF-8 has one to four bytes per character.
         self._short = sys.maxsize if limit is None else limit // 4
-        core = self._app._micropie
+        core = self.x_core
         core.open_websockets.add(self)
         self._loop = loop = get_running_loop()
         if core.watch.loop is not loop:
             core.pool.loop = loop
             core.watch.begin(loop)
         try:
-            await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
+            await self.x_send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 self._over(1006)  # nobody knows whether it was sent, so nothing more may be
@@ -124,14 +121,14 @@ class WebSocket(Wire):
 
     def _warn_of_no_subprotocol(self) -> None:
         """Warn, once for each route."""
-        route = self._shown_path.rstrip("/")
+        route = self.x_shown_path.rstrip("/")
         for _ in self.path_params:
             route = route.rpartition("/")[0]
-        if self._app._micropie.is_first(("subprotocol", self._ws_route_handler or route)):
+        if self.x_core.is_first(("subprotocol", self._ws_route_handler or route)):
             logger.warning(
                 "the client of %s offered the subprotocols %s, and accept() names none of them: browsers close such a "
                 "socket at once; use accept(subprotocol=...)",
-                self._shown_path,
+                self.x_shown_path,
                 ", ".join(map(repr, self.subprotocols)),
             )
 

@@ -76,6 +76,7 @@ class Wire(WebSocketRequest):
         "_loop",
         "_pending",
         "_receive_now",
+        "_received",
         "_send_now",
         "_short",
         "_state",
@@ -90,13 +91,15 @@ class Wire(WebSocketRequest):
     _interrupted: Mapping[asyncio.Task[Any], int] = MappingProxyType({})
 
     def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
-        # What Request.__init__() does, which as a call of its own costs each connection as much again.
-        self._app = app
-        self._receive = receive
-        self._send = send
+        # PERF: what Request.__init__() does, which as a call of its own costs each connection as much again.
         self.scope = scope
-        self._segments = self._query = self._contents = self._form = self._view = self._stream = None
-        self._marked = self._sealed = False
+        self.x_app = app
+        self.x_core = app._micropie
+        self.x_receive = receive
+        self.x_send = send
+        self.x_segments = self.x_query = self.x_contents = self.x_form = self.x_view = None
+        self.x_cookies = self.x_entered = self.x_stream = None
+        self.x_sealed = self.x_started = False
         self._limit = app.max_message_size
         #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
         self.accepted: bool = False
@@ -109,6 +112,8 @@ class Wire(WebSocketRequest):
         self._send_now: Send = _not_now
         # A text of so many characters is never too large; none is wanted before and after the socket is open.
         self._short = -1
+        # Whether it has given a message since the last one was sent: then the sender has waited, or soon will.
+        self._received = False
         # The event loop that serves it, once it is accepted.
         self._loop: asyncio.AbstractEventLoop | None = None
         # Who waits for whom: a reader for _pending, which the server gives, unless _interrupt() tells it otherwise; a
@@ -174,8 +179,8 @@ class Wire(WebSocketRequest):
             message = await pending
         except BaseException as error:
             raise self._gave_up(error) from None
-        self._pending = None
-        text: str | None = message.get("text")
+        self._pending, self._received = None, True
+        text: str | None = message["text"] if "text" in message else None  # noqa: SIM401  # PERF: get() is a call
         if text is None or len(text) > self._short:
             if message["type"] == "websocket.disconnect":
                 raise self._left(message)
@@ -197,8 +202,8 @@ class Wire(WebSocketRequest):
             message = await pending
         except BaseException as error:
             raise self._gave_up(error) from None
-        self._pending = None
-        text: str | None = message.get("text")
+        self._pending, self._received = None, True
+        text: str | None = message["text"] if "text" in message else None  # noqa: SIM401  # PERF: get() is a call
         if text is None or len(text) > self._short:
             if message["type"] == "websocket.disconnect":
                 raise self._left(message)
@@ -220,8 +225,8 @@ class Wire(WebSocketRequest):
             message = await pending
         except BaseException as error:
             raise self._gave_up(error) from None
-        self._pending = None
-        data: bytes | None = message.get("bytes")
+        self._pending, self._received = None, True
+        data: bytes | None = message["bytes"] if "bytes" in message else None  # noqa: SIM401  # PERF: get() is a call
         if data is None or len(data) > self._short:
             if message["type"] == "websocket.disconnect":
                 raise self._left(message)
@@ -306,7 +311,7 @@ class Wire(WebSocketRequest):
 
     def _register_readers(self) -> None:
         """Know at any time which task receives: for granian, which sends nothing while a ``receive()`` waits."""
-        receive, readers = self._receive, set[asyncio.Task[Any]]()
+        receive, readers = self.x_receive, set[asyncio.Task[Any]]()
 
         async def registered() -> Message:  # it does not hold the WebSocket, which holds it
             task = this_task()
@@ -316,13 +321,13 @@ class Wire(WebSocketRequest):
             finally:
                 readers.discard(task)
 
-        self._receive, self._readers = registered, readers
+        self.x_receive, self._readers = registered, readers
 
     def _wake(self) -> None:
         """Have all who wait for the server see that it is over."""
         for task in self._readers:
             self._interrupt(task)
-        self._app._micropie.watch.wake(self)
+        self.x_core.watch.wake(self)
 
     def _release_reader(self) -> None:
         """Wake a reader before a last message is sent: at once if the task is known, else if the server does not."""
@@ -330,7 +335,7 @@ class Wire(WebSocketRequest):
             for task in self._readers:
                 self._interrupt(task)
         elif self._pending is not None:
-            self._app._micropie.watch.wake_later(self)
+            self.x_core.watch.wake_later(self)
 
     def _drop(self) -> None:
         """The client takes nothing more, so it counts as gone: nobody waits for it any longer."""
@@ -359,10 +364,13 @@ class Wire(WebSocketRequest):
                 data.encode()  # a lone surrogate is the caller's mistake, and no lost connection
         except TypeError:
             raise TypeError(f"a text message is a str, not {type(data).__name__}") from None
-        for due in _TURNS:
-            if due:
-                await self._give_turn()
-            break
+        if self._received:
+            self._received = False
+        else:
+            for due in _TURNS:
+                if due:
+                    await self._give_turn()
+                break
         send = self._send_now
         try:
             await send({"type": "websocket.send", "text": data})
@@ -382,10 +390,13 @@ class Wire(WebSocketRequest):
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"a binary message is bytes, not {type(data).__name__}")
             data = bytes(data)
-        for due in _TURNS:
-            if due:
-                await self._give_turn()
-            break
+        if self._received:
+            self._received = False
+        else:
+            for due in _TURNS:
+                if due:
+                    await self._give_turn()
+                break
         send = self._send_now
         try:
             await send({"type": "websocket.send", "bytes": data})
@@ -396,7 +407,7 @@ class Wire(WebSocketRequest):
         """Let others run after many sends, which need not wait: not even for a client that has left."""
         if self._loop is not None and running_loop() is not self._loop:
             raise _foreign_loop()
-        if await self._app._micropie.watch.give_turn():
+        if await self.x_core.watch.give_turn():
             self._listen()
 
     async def _failed_send(self, error: BaseException) -> BaseException:
@@ -487,14 +498,14 @@ class Wire(WebSocketRequest):
         until: float | None = None
         try:
             for message in messages:
-                sending = self._send(message)
+                sending = self.x_send(message)
                 if type(sending) is CoroutineType:
                     try:
                         waits_for = sending.send(None)
                     except StopIteration:
                         continue
                     sending = handed_over(sending, waits_for, answered)
-                until = until or asyncio.get_running_loop().time() + self._app.close_timeout
+                until = until or asyncio.get_running_loop().time() + self.x_app.close_timeout
                 async with asyncio.timeout_at(until) as limit:
                     await sending
         except Exception as error:
@@ -564,12 +575,12 @@ class Wire(WebSocketRequest):
                 self._left(message)
 
     async def _receive_one(self) -> Message:
-        return await self._receive()
+        return await self.x_receive()
 
     async def _receive_beside_run(self) -> Message:
         """The server's ``receive`` while something may have been read ahead."""
         try:
-            return await (self._receive() if self._ahead is None else self._take(self._ahead))
+            return await (self.x_receive() if self._ahead is None else self._take(self._ahead))
         finally:
             if self._taken is not None:
                 self._taken.set()
@@ -580,7 +591,7 @@ class Wire(WebSocketRequest):
         if (
             self._taken is None and self._state is OPEN
         ):  # PERF: run() runs no more, so messages go the short way again
-            self._receive_now = self._receive
+            self._receive_now = self.x_receive
         return message
 
     async def _release(self) -> None:

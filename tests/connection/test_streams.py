@@ -420,7 +420,7 @@ class Takes(HttpMiddleware):
     """Needs a lock that the generator may hold."""
 
     async def after_request(self, request: Any, *arguments: Any) -> None:
-        async with request._app.lock:
+        async with request.x_app.lock:
             pass
 
 
@@ -700,7 +700,7 @@ class _Request:
     """What a stream needs of a request."""
 
     def __init__(self) -> None:
-        self._app = App()
+        self.x_core = App()._micropie
 
 
 def sync_source(log: list[str]) -> Iterator[str]:

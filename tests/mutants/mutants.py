@@ -89,14 +89,14 @@ BACKENDS = {
         "sessions/backends:SessionBackend.rename", "return False", "return True"
     ),
     "what is loaded is the backend's own": Mutant(
-        "sessions/backends:InMemorySessionBackend.load", "copy_data(data)", "data"
+        "sessions/backends:InMemorySessionBackend.load",
+        "copy_data(held(self, session_id))",
+        "held(self, session_id)",
     ),
     "what is saved stays the caller's": Mutant(
         "sessions/backends:InMemorySessionBackend.save", "copy_data(data)", "data"
     ),
-    "nothing expires": Mutant(
-        "sessions/backends:InMemorySessionBackend.load", "if time.monotonic() < deadline else {}", ""
-    ),
+    "nothing expires": Mutant("sessions/backends:held", "if time.monotonic() < deadline else {}", ""),
     "what has expired stays in memory": Mutant(
         "sessions/backends:InMemorySessionBackend._forget_expired", "del self._sessions[session_id]", "pass"
     ),
@@ -121,7 +121,7 @@ VIEWS = {
     ),
     "an id is short": Mutant("sessions/backends:new_session_id", "32", "12"),
     "any text is an id": Mutant(
-        "sessions/backends:valid_session_id", "value if re.fullmatch", "value if True or re.fullmatch"
+        "sessions/backends:valid_session_id", "value if _session_id", "value if True or _session_id"
     ),
     "copies are shallow": Mutant("sessions/changes:copy_data", "copy.deepcopy(value)", "value"),
     "1 is True": Mutant(
@@ -303,12 +303,24 @@ VIEWS = {
     "what was not looked at is written": Mutant(
         "sessions/view:SessionView._written", "return {}", "return dict(data)"
     ),
+    "a change is taken for none": Mutant(
+        "sessions/view:SessionView.is_settled", "return not self._written(before, data)", "return True"
+    ),
+    "a key that is gone is not missed": Mutant(
+        "sessions/view:SessionView.is_settled", "len(before) != len(data) or ", ""
+    ),
+    "a new id is not asked for": Mutant("sessions/view:SessionView.is_settled", "or self.regenerate ", ""),
+    "a session in use is never renewed": Mutant(
+        "sessions/view:SessionView.is_settled",
+        "or not self._recently.told.has(known, self._timeout / 10)",
+        "",
+    ),
     "no key is removed": Mutant("sessions/view:SessionView._save", "before.keys() - data.keys()", "set()"),
 }
 
 VISITS = {
     "a chosen app has a session of its own": Mutant(
-        "sessions/visit:prepare_session", "elif isinstance(around, OuterSession):", "elif False:"
+        "sessions/visit:prepare_session", "if isinstance(around, OuterSession):", "if False:"
     ),
     "the session of another framework is not used": Mutant(
         "sessions/visit:prepare_session", "elif around is not None:", "elif False:"
@@ -317,13 +329,13 @@ VISITS = {
         "sessions/visit:prepare_session", "if mount is not None and not mount.session:", "if False:"
     ),
     "a session is loaded before anybody looks": Mutant(
-        "sessions/visit:prepare_session", "if load_waits(app.session_backend):", "if True:"
+        "sessions/visit:prepare_session", "if load_waits(request.x_app.session_backend):", "if True:"
     ),
     "caches do not know of the session": Mutant(
-        "sessions/visit:vary", "request._view is None or not request._view.looked", "True"
+        "sessions/visit:vary", "request.x_view is None or not request.x_view.looked", "True"
     ),
     "caches know of a session that nobody looked at": Mutant(
-        "sessions/visit:vary", "request._view is None or not request._view.looked", "request._view is None"
+        "sessions/visit:vary", "request.x_view is None or not request.x_view.looked", "request.x_view is None"
     ),
     "what varies is said twice": Mutant("sessions/visit:_listed", "if any(", "if False and any("),
     "a cache gets the session's cookie": Mutant(
@@ -335,18 +347,18 @@ VISITS = {
     ),
     "a chosen id is not checked": Mutant(
         "sessions/visit:save_before_accept",
-        "request._app._micropie.checked_session_id(chosen_id)",
+        "request.x_core.checked_session_id(chosen_id)",
         "chosen_id",
     ),
     "a chosen session is not stored": Mutant(
         "sessions/visit:save_before_accept", "await session.save()", "pass"
     ),
     "the cookies of the handler are forgotten": Mutant(
-        "sessions/visit:_set_cookies", "[*request._new_cookies, _cookie(view, told)]", "[_cookie(view, told)]"
+        "sessions/visit:_set_cookies", "[*cookies, _cookie(view, told)]", "[_cookie(view, told)]"
     ),
     "the session's cookie stays among the handler's": Mutant(
         "sessions/visit:_set_cookies",
-        "[*request._new_cookies, _cookie(view, told)]",
+        "[*cookies, _cookie(view, told)]",
         "[_cookie(view, told)] * 2",
     ),
     "a cookie that ends stays in the browser": Mutant("sessions/visit:_cookie", " if session_id else 0", ""),

@@ -296,7 +296,7 @@ LOOKS: dict[str, Callable[[Any], object]] = {
     "whole json": lambda request: request.json()["a"],
     "files": lambda request: request.files["file"]["filename"],
     "params": lambda request: request.path_params[0],
-    "app": lambda request: request._app.request is request or 1 / 0,
+    "app": lambda request: request.x_app.request is request or 1 / 0,
 }
 
 HOOK_STEPS = (
@@ -494,7 +494,7 @@ class HttpPlayer(Player):
         return True
 
     async def do_redirect(self, step: Step) -> bool:
-        self.result = self.request._app._redirect(*REDIRECTS[step.argument])
+        self.result = self.request.x_app._redirect(*REDIRECTS[step.argument])
         return True
 
     async def do_stream(self, step: Step) -> bool:

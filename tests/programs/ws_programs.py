@@ -346,7 +346,7 @@ class WebSocketPlayer(Player):
             await self.play(steps)
         finally:
             await self._stop_background()
-            self.trial.note("done", self.ws._view and self.ws._view.id)
+            self.trial.note("done", self.ws.x_view and self.ws.x_view.id)
         return "ignored"
 
     async def _stop_background(self) -> None:
@@ -365,7 +365,7 @@ class WebSocketPlayer(Player):
         ws = self.ws
         if ws.closed is not (ws.close_code is not None):
             self.trial.problem("closed and close_code disagree")
-        if (ws in self.request._app.websockets) is not (ws.accepted and not ws.closed):
+        if (ws in self.request.x_app.websockets) is not (ws.accepted and not ws.closed):
             self.trial.problem("websockets and closed disagree")
 
     async def do_accept(self, step: Step) -> None:

@@ -77,6 +77,18 @@ async def test_what_a_request_knows(ask: Any, answer: Any) -> None:
     assert got.json[""] == answer
 
 
+#: What a hook of 0.32 sets to choose who answers.
+CHOICES = {"_route_handler", "_ws_route_handler", "_subapp", "_subapp_path", "_subapp_mount_path"}
+
+
+def test_names_of_a_request() -> None:
+    """But for the documented names and those with ``x_``, all belong to the app's hooks and handlers."""
+    names = {name for name in dir(Request) if not name.startswith("__")}
+    kept = {name for name in names if name.startswith("x_")}
+    assert kept > {"x_app", "x_view"}
+    assert {name for name in names - kept if name.startswith("_")} == CHOICES
+
+
 async def test_a_websocket_begins_as_any_request_does() -> None:
     """Its ``__init__`` repeats that of a request, and must not miss what is new there."""
 

@@ -357,6 +357,16 @@ async def test_a_login_moves_the_session_to_a_fresh_id(stored: dict[str, Any]) -
     assert await look(app, fresh) == {**stored, "user": "alice"}
 
 
+async def test_a_fresh_id_alone() -> None:
+    """A session of which the client was told a moment ago gets a fresh id too if nothing else changes."""
+    app = Site(Recorded(user="alice"), act=lambda request: request.session)
+    await http(app, "/", headers=COOKIES)
+    app.act = lambda request: request.regenerate_session()
+    answer = await http(app, "/", headers=COOKIES)
+    assert await look(app) == {}
+    assert await look(app, new_id(answer)) == {"user": "alice"}
+
+
 async def test_nothing_is_regenerated_for_an_empty_session() -> None:
     answer = await http(Site(act=lambda request: request.regenerate_session()), "/")
     assert answer.cookies == []

@@ -377,7 +377,7 @@ async def test_a_second_disconnect_does_not_matter() -> None:
 async def test_the_judge_of_these_tests_cannot_be_silenced() -> None:
     async def job(ws: WebSocket) -> None:
         try:
-            await ws._send({"type": "websocket.accept"})
+            await ws.x_send({"type": "websocket.accept"})
         except Exception:
             pytest.fail("an app must not be able to catch it")
 
