@@ -198,7 +198,11 @@ def public_names() -> list[str]:
                 # The data of an exception stands there as its arguments.
                 own = [member for member, what in vars(value).items() if not inspect.ismemberdescriptor(what)]
                 members = {*own, *inspect.get_annotations(value)}
-                names += [f"{module.__name__}.{name}.{member}" for member in members if member[0] != "_"]
+                names += [
+                    f"{module.__name__}.{name}.{member}"
+                    for member in members
+                    if not member.startswith(("_", "x_"))
+                ]
     return names
 
 
