@@ -36,10 +36,10 @@ class Answer:
         headers: Headers | Mapping[str, str] = (),
         default_type: tuple[bytes, bytes] | None = HTML,
     ) -> None:
-        self.status = status
+        self.status: int = status
         self.body: Any = body
         self.headers: Headers | Mapping[str, str] = headers
-        self.default_type = default_type
+        self.default_type: tuple[bytes, bytes] | None = default_type
         self._shown: tuple[str, str] | None = None
 
     @property

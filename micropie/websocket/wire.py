@@ -91,15 +91,7 @@ class Wire(WebSocketRequest):
     _interrupted: Mapping[asyncio.Task[Any], int] = MappingProxyType({})
 
     def __init__(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
-        # PERF: what Request.__init__() does, which as a call of its own costs each connection as much again.
-        self.scope = scope
-        self.x_app = app
-        self.x_core = app._micropie
-        self.x_receive = receive
-        self.x_send = send
-        self.x_segments = self.x_query = self.x_contents = self.x_form = self.x_view = None
-        self.x_cookies = self.x_entered = self.x_stream = None
-        self.x_sealed = self.x_started = False
+        WebSocketRequest.__init__(self, app, scope, receive, send)  # PERF: super() is a call of its own
         self._limit = app.max_message_size
         #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
         self.accepted: bool = False
@@ -321,7 +313,8 @@ class Wire(WebSocketRequest):
             finally:
                 readers.discard(task)
 
-        self.x_receive, self._readers = registered, readers
+        self.x_receive: Receive = registered
+        self._readers = readers
 
     def _wake(self) -> None:
         """Have all who wait for the server see that it is over."""

@@ -16,7 +16,7 @@ from micropie import (
     current_request,
 )
 from micropie.request.request import lazy
-from tests.driver import Answer, handshake, http, make_scope
+from tests.driver import Answer, handshake, http
 
 LOCAL = {"scheme": "http", "client": ("127.0.0.1", 50000)}
 
@@ -87,18 +87,6 @@ def test_names_of_a_request() -> None:
     kept = {name for name in names if name.startswith("x_")}
     assert kept > {"x_app", "x_view"}
     assert {name for name in names - kept if name.startswith("_")} == CHOICES
-
-
-async def test_a_websocket_begins_as_any_request_does() -> None:
-    """Its ``__init__`` repeats that of a request, and must not miss what is new there."""
-
-    async def unused(*arguments: Any) -> Any:
-        raise AssertionError
-
-    given = (App(), make_scope("http", "/", ()), unused, unused)
-    request, ws = Request(*given), WebSocket(*given)
-    names = [name for name in Request.__slots__ if not name.startswith("__")]
-    assert [getattr(ws, name) for name in names] == [getattr(request, name) for name in names]
 
 
 async def test_the_method_is_empty_for_a_websocket() -> None:
