@@ -200,7 +200,7 @@ class App:
         reason = fitting_reason(reason)
         chosen = [ws for ws in self.websockets if where is None or where(ws)]
         closing = [
-            handing_over for ws in chosen if (handing_over := ws._begin_close(code, reason)) is not None
+            handing_over for ws in chosen if (handing_over := ws.x_begin_close(code, reason)) is not None
         ]
         if closing:
             await asyncio.wait(closing)

@@ -42,7 +42,7 @@ UPWARD = {
 }
 
 #: How often a module uses what another one keeps private. It only gets smaller.
-BORROWED = 89
+BORROWED = 25
 
 #: As many modules, and as many folders, a folder may have.
 DOZEN = 12

@@ -45,7 +45,7 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
     if (await connecting)["type"] != "websocket.connect":
         return  # the client left before anything could begin
     if type(connecting) is not CoroutineType:
-        ws._register_readers()
+        ws.x_register_readers()
     del connecting  # else it would be kept as long as the socket is open
     core = ws.x_core
     token = enter_request(ws)
@@ -82,28 +82,28 @@ async def serve_websocket(app: App, scope: Scope, receive: Receive, send: Send) 
             result = handler.call(ws) if simple else handler.plan.apply(handler.call, ws, [ws])
             if handler.awaits or isawaitable(result):  # a decorator may have decided without the handler
                 await result
-            if ws._state is CONNECTING:
+            if ws.x_state is CONNECTING:
                 logger.warning("%s returned without accept(), so the handshake is refused", handler.name)
     except BaseException as error:
         # Most handlers end with a ConnectionClosed, and leave nothing to do.
         if (
             not isinstance(error, ConnectionClosed)
-            or ws._state is not CLOSED
-            or ws._closing
+            or ws.x_state is not CLOSED
+            or ws.x_closing
             or ws.x_entered
             or ws.x_view is not None
         ):
             await _conclude(ws, error)
     else:
-        if ws._state is not CLOSED or ws._closing or ws.x_entered or ws.x_view is not None:
+        if ws.x_state is not CLOSED or ws.x_closing or ws.x_entered or ws.x_view is not None:
             await _conclude(ws, None)
     finally:
-        if ws._state is not CLOSED:
-            ws._over(1006)  # for a task that still holds it
+        if ws.x_state is not CLOSED:
+            ws.x_over(1006)  # for a task that still holds it
         core.open_websockets.discard(ws)
         leave_request(token)
-        if ws._ahead is not None:
-            await ws._release()
+        if ws.x_ahead is not None:
+            await ws.x_release()
 
 
 async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
@@ -125,8 +125,8 @@ async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
         except asyncio.CancelledError as late:
             errors.append(late)
     elif (
-        ws._state is CLOSED
-        and not ws._closing
+        ws.x_state is CLOSED
+        and not ws.x_closing
         and not ws.x_started
         and (not errors or (len(errors) == 1 and isinstance(errors[0], ConnectionClosed)))
     ):  # PERF: it has ended as most do
@@ -143,7 +143,7 @@ async def _conclude(ws: WebSocket, error: BaseException | None) -> None:
             elif isinstance(fatal, asyncio.CancelledError):
                 await _end_cancelled(ws)
         finally:
-            await ws._linger()
+            await ws.x_linger()
         if fatal is not None:
             raise fatal
     except asyncio.CancelledError:
@@ -184,7 +184,7 @@ async def _dispatch(ws: WebSocket) -> Handler | None:
             )
             return None
         entered.append(middleware)
-        if ws._state is CLOSED:  # its request is the WebSocket, which it may have refused itself
+        if ws.x_state is CLOSED:  # its request is the WebSocket, which it may have refused itself
             return None
     core = ws.x_core
     if core.mounts or ws._subapp is not None:
@@ -243,7 +243,7 @@ _PLACES: dict[_Stands, str] = {
 
 
 async def _pass_on(ws: WebSocket, child: ASGIApp, scope: Scope) -> None:
-    ws._expect(CONNECTING)  # a hook may have accepted
+    ws.x_expect(CONNECTING)  # a hook may have accepted
     passage = Passage(ws)
     failed = False
     try:
@@ -302,7 +302,7 @@ class Passage:
             await self._ws.x_send(message)
             return
         if not before:
-            self._ws._expect(CONNECTING)
+            self._ws.x_expect(CONNECTING)
         reached = _STEPS.get((before, message["type"]))
         if reached is None:
             self.illegal = RuntimeError(f"a mounted app sent {message['type']!r} {_PLACES[before]}")
@@ -330,7 +330,7 @@ class Passage:
             raise
         finally:
             if not before and self.stands:
-                self._ws._over(1006)  # for hooks, since it is the child's from now on
+                self._ws.x_over(1006)  # for hooks, since it is the child's from now on
 
     def _sound(self, message: Message) -> Message:
         """A message of which each server makes the same, or none.
@@ -352,9 +352,9 @@ class Passage:
     async def complete(self, code: int) -> None:
         """End what the child has begun and left."""
         if self.stands == "open":
-            await self._ws._finish({"type": "websocket.close", "code": code, "reason": ""})
+            await self._ws.x_finish({"type": "websocket.close", "code": code, "reason": ""})
         if self.stands == "refusing":
-            await self._ws._finish({"type": "websocket.http.response.body", "body": b""})
+            await self._ws.x_finish({"type": "websocket.http.response.body", "body": b""})
 
 
 # --- the end ---------------------------------------------------------------------------------------------
@@ -388,9 +388,9 @@ async def _end_cancelled(ws: WebSocket) -> None:
     """Close the socket of a handler that was cancelled, by the app or because the server stops, and say so."""
     stops = ws.x_core.watch.server_stops()
     say = logger.info if stops else logger.warning
-    if ws.x_started or ws._state is CLOSED:
+    if ws.x_started or ws.x_state is CLOSED:
         say("the handler for %s was cancelled", ws.x_shown_path)
-    elif ws._state is CONNECTING:
+    elif ws.x_state is CONNECTING:
         say("the handler for %s was cancelled, so the handshake is refused", ws.x_shown_path)
         await _fail(ws, HTTPError(503 if stops else 500), 1011)
     else:

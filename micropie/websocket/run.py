@@ -18,7 +18,7 @@ async def run_jobs(wire: Wire, jobs: Jobs) -> None:
     """Run jobs until one of them ends or the client goes; see :meth:`~micropie.WebSocket.run`."""
     _check(wire, jobs)
     tasks = [asyncio.create_task(job) for job in jobs]
-    everything = [*tasks, asyncio.create_task(wire._departure())]
+    everything = [*tasks, asyncio.create_task(wire.x_departure())]
     try:
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -31,14 +31,14 @@ async def run_jobs(wire: Wire, jobs: Jobs) -> None:
         if not isinstance(error, ConnectionClosed):
             raise error
     if not any(task in tasks and task.exception() is None for task in ended):
-        wire._expect(OPEN)
+        wire.x_expect(OPEN)
         for error in errors:  # another WebSocket's, to which a job has sent
             raise error
 
 
 def _check(wire: Wire, jobs: Jobs) -> None:
     wrong = [job for job in jobs if not asyncio.iscoroutine(job)]
-    if jobs and not wrong and wire._state is not CONNECTING:
+    if jobs and not wrong and wire.x_state is not CONNECTING:
         return
     for job in jobs:
         if asyncio.iscoroutine(job):
@@ -47,4 +47,4 @@ def _check(wire: Wire, jobs: Jobs) -> None:
         raise TypeError(f"run() takes coroutines, such as reader(), not {wrong[0]!r}")
     if not jobs:
         raise ValueError("run() needs at least one coroutine")
-    wire._expect(OPEN)
+    wire.x_expect(OPEN)

@@ -34,11 +34,16 @@ class Limited(Protocol):
 class Socket(Protocol):
     """What a WebSocket is here."""
 
-    _pending: Awaitable[Message] | None
+    x_pending: Awaitable[Message] | None
 
-    async def _failed_send(self, error: BaseException) -> BaseException: ...
-    def _drop(self) -> None: ...
-    def _interrupt(self, task: asyncio.Task[Any]) -> None: ...
+    async def x_failed_send(self, error: BaseException) -> BaseException:
+        """What a sender has to raise."""
+
+    def x_drop(self) -> None:
+        """Count the client as gone."""
+
+    def x_interrupt(self, task: asyncio.Task[Any]) -> None:
+        """Have a task that waits for the server see that it is over."""
 
 
 class Watch:
@@ -90,8 +95,8 @@ class Watch:
             for task, sending, ws in self._waiting_sends():
                 times = self._waiting[sending] = before.get(sending, 0) + 1
                 if times == _SIGHTINGS:
-                    ws._drop()
-                    ws._interrupt(task)
+                    ws.x_drop()
+                    ws.x_interrupt(task)
         if self._sockets:
             loop.call_later(self._interval, self._look, loop, context=Context())
         else:
@@ -103,7 +108,7 @@ class Watch:
             if id(getattr(step, "cr_code", None)) in self._sends and step.cr_frame is not None:
                 ws = step.cr_frame.f_locals["self"]
                 # One that has failed waits for the client's last word.
-                if getattr(step.cr_await, "cr_code", None) is not ws._failed_send.__code__:
+                if getattr(step.cr_await, "cr_code", None) is not ws.x_failed_send.__code__:
                     yield task, step, ws
 
     async def give_turn(self) -> bool:
@@ -135,20 +140,20 @@ class Watch:
         due = [ws for when, ws in self._later if when <= now]
         self._later = [(when, ws) for when, ws in self._later if when > now]
         for ws in due:
-            if ws._pending is not None:
+            if ws.x_pending is not None:
                 self.wake(ws)
         if self._later:  # for many of them at a time: each look goes through all tasks
             loop.call_at(max(self._later[0][0], now + LEAVE_GRACE / 10), self._wake_later, loop)
 
     def _wake_due(self) -> None:
         due, self._due = set(self._due), []
-        readers = {id(ws._pending): ws for ws in due if ws._pending is not None}
+        readers = {id(ws.x_pending): ws for ws in due if ws.x_pending is not None}
         for task, step in awaited_by_tasks():
             if id(step) in readers:
-                readers[id(step)]._interrupt(task)
+                readers[id(step)].x_interrupt(task)
         for task, _, ws in self._waiting_sends():
             if ws in due:
-                ws._interrupt(task)
+                ws.x_interrupt(task)
 
     # --- the end of the server -------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class WebSocket(Wire):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        state = f"closed {self.close_code}" if self._state is CLOSED else self._state.name.lower()
+        state = f"closed {self.close_code}" if self.x_state is CLOSED else self.x_state.name.lower()
         return f"<WebSocket {self.x_shown_path} {state}>"
 
     @property
@@ -51,7 +51,7 @@ class WebSocket(Wire):
     @property
     def closed(self) -> bool:
         """Whether it is over: refused or closed from here, or left by the client."""
-        return self._state is CLOSED
+        return self.x_state is CLOSED
 
     @property
     def session_id(self) -> str | None:
@@ -87,8 +87,8 @@ class WebSocket(Wire):
             TypeError: If an argument has the wrong type.
             ConnectionClosed: If the client left during the handshake.
         """
-        if self._state is not CONNECTING:
-            self._expect(CONNECTING)
+        if self.x_state is not CONNECTING:
+            self.x_expect(CONNECTING)
         if subprotocol is not None:
             check_subprotocol(subprotocol, self.subprotocols)
         elif self.scope.get("subprotocols"):
@@ -97,10 +97,10 @@ class WebSocket(Wire):
         limit = self._limit if max_message_size is None else checked_size(max_message_size)
         if self.x_view is not None or self.x_cookies is not None or session_id is not None:
             cookies = await save_before_accept(self, session_id)
-            self._expect(CONNECTING)  # another task may have been faster
+            self.x_expect(CONNECTING)  # another task may have been faster
             fields += encode_headers(cookies)
         self.x_sealed = True
-        self._state = OPEN
+        self.x_state = OPEN
         self.accepted = True
         self._receive_now, self._send_now = self.x_receive, self.x_send
         self._limit = limit
@@ -116,8 +116,8 @@ class WebSocket(Wire):
             await self.x_send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
-                self._over(1006)  # nobody knows whether it was sent, so nothing more may be
-            raise await self._failed_send(error) from None
+                self.x_over(1006)  # nobody knows whether it was sent, so nothing more may be
+            raise await self.x_failed_send(error) from None
 
     def _warn_of_no_subprotocol(self) -> None:
         """Warn, once for each route."""
@@ -149,18 +149,18 @@ class WebSocket(Wire):
             ValueError: If the status or a header cannot be sent.
             TypeError: If the body cannot be sent.
         """
-        self._expect(CONNECTING)
+        self.x_expect(CONNECTING)
         fields, content = encode_answer(answer((status, body, headers)))
         if content is None:
             raise TypeError("the answer to a handshake cannot be a stream")
-        self._over(1006)
+        self.x_over(1006)
         if "websocket.http.response" in (self.scope.get("extensions") or ()):
-            await self._finish(
+            await self.x_finish(
                 {"type": "websocket.http.response.start", "status": status, "headers": fields},
                 {"type": "websocket.http.response.body", "body": content},
             )
         else:
-            await self._finish({"type": "websocket.close", "code": 1000, "reason": ""})
+            await self.x_finish({"type": "websocket.close", "code": 1000, "reason": ""})
 
     # --- messages --------------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class WebSocket(Wire):
         """
         check_code(code)
         reason = fitting_reason(reason)
-        if self._state is CONNECTING:
+        if self.x_state is CONNECTING:
             await self.reject(403)
         else:
             await self._close(code, reason)
@@ -263,8 +263,8 @@ class WebSocket(Wire):
         Raises:
             RuntimeError: Before :meth:`accept`, or while another task receives.
         """
-        if self._state is CONNECTING:
-            self._expect(OPEN)
+        if self.x_state is CONNECTING:
+            self.x_expect(OPEN)
         try:
             async with leave_when(self._drain):
                 yield

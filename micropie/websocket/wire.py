@@ -7,7 +7,7 @@
 
 ``_receive_now`` and ``_send_now`` are the server's functions only while they may be called: in any other state ones
 that fail stand in their place.  Messages come in through the three ``receive`` methods, which differ only in the kind
-that they return at once; they go out through the two ``send`` methods or, the last ones, through ``_finish()``.
+that they return at once; they go out through the two ``send`` methods or, the last ones, through ``x_finish()``.
 So whatever a handler does, the server gets legal ASGI.
 """
 
@@ -69,24 +69,24 @@ class Wire(WebSocketRequest):
 
     # What every connection is asked for; the rest is for a few, and costs the others neither time nor memory.
     __slots__ = (
-        "_ahead",
-        "_closing",
         "_ended",
         "_limit",
         "_loop",
-        "_pending",
         "_receive_now",
         "_received",
         "_send_now",
         "_short",
-        "_state",
         "_taken",
         "accepted",
         "close_code",
         "close_reason",
+        "x_ahead",
+        "x_closing",
+        "x_pending",
+        "x_state",
     )
 
-    # The readers whose tasks are known, for granian; and those whom _interrupt() has told that it is over.
+    # The readers whose tasks are known, for granian; and those whom x_interrupt() has told that it is over.
     _readers: Collection[asyncio.Task[Any]] = ()
     _interrupted: Mapping[asyncio.Task[Any], int] = MappingProxyType({})
 
@@ -95,7 +95,7 @@ class Wire(WebSocketRequest):
         self._limit = app.max_message_size
         #: Whether the handshake was answered with :meth:`accept`; stays true after the end.
         self.accepted: bool = False
-        self._state = CONNECTING
+        self.x_state: State = CONNECTING
         #: The close code that ended it, sent or received; 1006 if no close frame passed; None until then.
         self.close_code: int | None = None
         #: The reason in that close frame; empty if there was none.
@@ -108,40 +108,40 @@ class Wire(WebSocketRequest):
         self._received = False
         # The event loop that serves it, once it is accepted.
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Who waits for whom: a reader for _pending, which the server gives, unless _interrupt() tells it otherwise; a
+        # Who waits for whom: a reader for x_pending, which the server gives, unless x_interrupt() tells it otherwise; a
         # sender whose send failed for _ended, which tells how; run() for _taken, which says that a reader has been
         # served, or that it is over.
-        self._pending: Awaitable[Message] | None = None
+        self.x_pending: Awaitable[Message] | None = None
         self._ended: asyncio.Event | None = None
         self._taken: asyncio.Event | None = None
         # A message that was asked for before anybody wanted it.
-        self._ahead: asyncio.Task[Message] | None = None
+        self.x_ahead: asyncio.Task[Message] | None = None
         # The task that sends the last messages; while there is one, not all know yet that it is over.
-        self._closing: asyncio.Task[None] | None = None
+        self.x_closing: asyncio.Task[None] | None = None
 
-    def _expect(self, state: State) -> None:
+    def x_expect(self, state: State) -> None:
         """Raise what is due in any other state: ConnectionClosed at the end, RuntimeError for misuse."""
-        if self._state is not state:
-            if self._state is CLOSED and state is OPEN:
+        if self.x_state is not state:
+            if self.x_state is CLOSED and state is OPEN:
                 raise ConnectionClosed(self.close_code or 1006, self.close_reason)
-            raise RuntimeError(self._state.value)
+            raise RuntimeError(self.x_state.value)
 
     def _mistake(self) -> Exception | None:
         """What to raise in a call that needs an open connection, without a trace of _NotNow; None if it is open."""
         try:
-            self._expect(OPEN)
+            self.x_expect(OPEN)
         except (ConnectionClosed, RuntimeError) as error:
             return error
         return None
 
-    def _over(self, code: int, reason: str = "") -> None:
+    def x_over(self, code: int, reason: str = "") -> None:
         """Note how it ended, the first note counts, and let everybody know who waits for it."""
-        if self._state is not CLOSED:
+        if self.x_state is not CLOSED:
             self._note(code, reason)
         self._announce()
 
     def _note(self, code: int, reason: str) -> None:
-        self._state = CLOSED
+        self.x_state = CLOSED
         self._receive_now = self._send_now = _not_now
         self._short = -1
         self.close_code = code
@@ -163,15 +163,15 @@ class Wire(WebSocketRequest):
                 the message was larger than the limit.
             RuntimeError: Before :meth:`accept`, or while another task receives.
         """
-        if self._pending is not None:
+        if self.x_pending is not None:
             await self._turn()
         receive = self._receive_now
-        self._pending = pending = receive()
+        self.x_pending = pending = receive()
         try:
             message = await pending
         except BaseException as error:
             raise self._gave_up(error) from None
-        self._pending, self._received = None, True
+        self.x_pending, self._received = None, True
         text: str | None = message["text"] if "text" in message else None  # noqa: SIM401  # PERF: get() is a call
         if text is None or len(text) > self._short:
             if message["type"] == "websocket.disconnect":
@@ -186,15 +186,15 @@ class Wire(WebSocketRequest):
             ConnectionClosed: As :meth:`receive`; with 1007 if it is not UTF-8 (RFC 6455, section 8.1).
             RuntimeError: As :meth:`receive`.
         """
-        if self._pending is not None:
+        if self.x_pending is not None:
             await self._turn()
         receive = self._receive_now
-        self._pending = pending = receive()
+        self.x_pending = pending = receive()
         try:
             message = await pending
         except BaseException as error:
             raise self._gave_up(error) from None
-        self._pending, self._received = None, True
+        self.x_pending, self._received = None, True
         text: str | None = message["text"] if "text" in message else None  # noqa: SIM401  # PERF: get() is a call
         if text is None or len(text) > self._short:
             if message["type"] == "websocket.disconnect":
@@ -209,15 +209,15 @@ class Wire(WebSocketRequest):
             ConnectionClosed: As :meth:`receive`.
             RuntimeError: As :meth:`receive`.
         """
-        if self._pending is not None:
+        if self.x_pending is not None:
             await self._turn()
         receive = self._receive_now
-        self._pending = pending = receive()
+        self.x_pending = pending = receive()
         try:
             message = await pending
         except BaseException as error:
             raise self._gave_up(error) from None
-        self._pending, self._received = None, True
+        self.x_pending, self._received = None, True
         data: bytes | None = message["bytes"] if "bytes" in message else None  # noqa: SIM401  # PERF: get() is a call
         if data is None or len(data) > self._short:
             if message["type"] == "websocket.disconnect":
@@ -227,15 +227,15 @@ class Wire(WebSocketRequest):
 
     async def _turn(self) -> None:
         """Raise what is due to somebody who may not receive now."""
-        self._expect(OPEN)
+        self.x_expect(OPEN)
         if self._ended is not None:
             await self._ended.wait()  # a send has failed: the end is near, and this is no misuse
-            self._expect(OPEN)
+            self.x_expect(OPEN)
         raise RuntimeError("another task is receiving from this WebSocket, and only one can")
 
     async def _examine(self, message: Message) -> str | bytes:
         """A message that is not short: one of the other kind, a long one, or one that comes too late."""
-        self._expect(OPEN)  # what came in before close(), but was not read by then, is dropped
+        self.x_expect(OPEN)  # what came in before close(), but was not read by then, is dropped
         data: str | bytes | None = message.get("text")
         if data is None:
             data = message.get("bytes") or b""
@@ -258,7 +258,7 @@ class Wire(WebSocketRequest):
 
     def _left(self, message: Message) -> ConnectionClosed:
         """Note that the client has left, if we did not close before, and return what to raise for it."""
-        if self._state is not CLOSED:
+        if self.x_state is not CLOSED:
             code = message.get("code") or 1005
             # uvicorn hands on its library's own kind of int.
             self._note(code if type(code) is int else int(code), message.get("reason") or "")
@@ -268,7 +268,7 @@ class Wire(WebSocketRequest):
 
     def _gave_up(self, error: BaseException) -> BaseException:
         """What a reader has to raise that gets an error where it waited for a message."""
-        self._pending = None
+        self.x_pending = None
         if isinstance(error, _NotNow) and (mistake := self._mistake()) is not None:
             return mistake
         if self._was_interrupted(error):
@@ -277,7 +277,7 @@ class Wire(WebSocketRequest):
 
     # --- waking who waits in vain -----------------------------------------------------------------------
 
-    def _interrupt(self, task: asyncio.Task[Any]) -> None:
+    def x_interrupt(self, task: asyncio.Task[Any]) -> None:
         """Have a task that waits for the server see that it is over."""
         # The count tells nothing by itself: Python 3.11's TaskGroup leaves it above 0.
         waits_for = getattr(task, "_fut_waiter", None)
@@ -301,7 +301,7 @@ class Wire(WebSocketRequest):
             and this_task().uncancel() <= before
         )
 
-    def _register_readers(self) -> None:
+    def x_register_readers(self) -> None:
         """Know at any time which task receives: for granian, which sends nothing while a ``receive()`` waits."""
         receive, readers = self.x_receive, set[asyncio.Task[Any]]()
 
@@ -319,20 +319,20 @@ class Wire(WebSocketRequest):
     def _wake(self) -> None:
         """Have all who wait for the server see that it is over."""
         for task in self._readers:
-            self._interrupt(task)
+            self.x_interrupt(task)
         self.x_core.watch.wake(self)
 
     def _release_reader(self) -> None:
         """Wake a reader before a last message is sent: at once if the task is known, else if the server does not."""
         if self._readers:
             for task in self._readers:
-                self._interrupt(task)
-        elif self._pending is not None:
+                self.x_interrupt(task)
+        elif self.x_pending is not None:
             self.x_core.watch.wake_later(self)
 
-    def _drop(self) -> None:
+    def x_drop(self) -> None:
         """The client takes nothing more, so it counts as gone: nobody waits for it any longer."""
-        self._over(1006)
+        self.x_over(1006)
         self._wake()
 
     def _foreign(self, error: BaseException) -> RuntimeError | None:
@@ -368,7 +368,7 @@ class Wire(WebSocketRequest):
         try:
             await send({"type": "websocket.send", "text": data})
         except BaseException as error:
-            raise await self._failed_send(error) from None
+            raise await self.x_failed_send(error) from None
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message.
@@ -394,7 +394,7 @@ class Wire(WebSocketRequest):
         try:
             await send({"type": "websocket.send", "bytes": data})
         except BaseException as error:
-            raise await self._failed_send(error) from None
+            raise await self.x_failed_send(error) from None
 
     async def _give_turn(self) -> None:
         """Let others run after many sends, which need not wait: not even for a client that has left."""
@@ -403,7 +403,7 @@ class Wire(WebSocketRequest):
         if await self.x_core.watch.give_turn():
             self._listen()
 
-    async def _failed_send(self, error: BaseException) -> BaseException:
+    async def x_failed_send(self, error: BaseException) -> BaseException:
         """What a sender has to raise: what is sent here is legal, so an error says that the client has left."""
         if isinstance(error, _NotNow) and (mistake := self._mistake()) is not None:
             return mistake
@@ -412,7 +412,7 @@ class Wire(WebSocketRequest):
         foreign = self._foreign(error)
         if foreign is not None:
             return foreign
-        if self._state is OPEN:
+        if self.x_state is OPEN:
             logger.debug("a send failed", exc_info=error)
             await self._await_end()
         return ConnectionClosed(self.close_code or 1006, self.close_reason)
@@ -422,24 +422,24 @@ class Wire(WebSocketRequest):
         try:
             async with asyncio.timeout(stalled.LEAVE_GRACE):
                 self._ended = self._ended or asyncio.Event()
-                if self._pending is not None:
+                if self.x_pending is not None:
                     await self._ended.wait()
-                while self._state is OPEN:
+                while self.x_state is OPEN:
                     await self.receive()
         except (ConnectionClosed, TimeoutError):
             pass
         finally:  # for a sender that is cancelled too: others wait for this word
-            self._drop()
+            self.x_drop()
 
     async def _close(self, code: int, reason: str = "") -> None:
         """Close an open connection; one that is over is left alone."""
-        handing_over = self._begin_close(code, reason)
+        handing_over = self.x_begin_close(code, reason)
         if handing_over is not None:
             await handing_over
 
-    def _begin_close(self, code: int, reason: str) -> asyncio.Future[None] | None:
+    def x_begin_close(self, code: int, reason: str) -> asyncio.Future[None] | None:
         """The same, without waiting: what is returned is done when there is nothing to wait for; None if it is over."""
-        if self._state is not OPEN:
+        if self.x_state is not OPEN:
             return None
         if running_loop() is not self._loop:
             raise _foreign_loop()
@@ -449,8 +449,8 @@ class Wire(WebSocketRequest):
 
     async def _end(self, code: int, reason: str = "") -> None:
         """The same when the handler has ended: nobody but the server can cancel that."""
-        if self._state is OPEN:
-            self._over(code, reason)
+        if self.x_state is OPEN:
+            self.x_over(code, reason)
             self._release_reader()
             await self._send_last(({"type": "websocket.close", "code": code, "reason": reason},))
 
@@ -459,7 +459,7 @@ class Wire(WebSocketRequest):
         await self._close(code)
         return ConnectionClosed(code)
 
-    async def _finish(self, *messages: Message) -> None:
+    async def x_finish(self, *messages: Message) -> None:
         """Send the last messages: all of them, also if the caller is cancelled, which takes effect at once."""
         await self._begin_last(*messages)
 
@@ -473,11 +473,11 @@ class Wire(WebSocketRequest):
                 over.set_result(None)
 
         def ended(_: object) -> None:  # however: also if it was cancelled before it began
-            self._closing = None
+            self.x_closing = None
             on_their_way()
             self._announce()
 
-        self._closing = closing = loop.create_task(self._send_last(messages, on_their_way))
+        self.x_closing = closing = loop.create_task(self._send_last(messages, on_their_way))
         closing.add_done_callback(ended)
         return over
 
@@ -485,8 +485,8 @@ class Wire(WebSocketRequest):
         self, messages: tuple[Message, ...], answered: Callable[[], object] = lambda: None
     ) -> None:
         """Send the last messages, if the client takes them in ``close_timeout``; else it counts as gone."""
-        if self._ahead is not None:
-            await self._release()
+        if self.x_ahead is not None:
+            await self.x_release()
         limit: asyncio.Timeout | None = None
         until: float | None = None
         try:
@@ -511,14 +511,14 @@ class Wire(WebSocketRequest):
                 await self._send_last(({**messages[0], "code": 1000},), answered)
             elif limit is not None and limit.expired():
                 logger.debug("a client took no close frame, and counts as gone")
-                self._drop()
+                self.x_drop()
             else:
                 logger.debug("a last send failed", exc_info=True)
-                self._drop()  # uvicorn --ws websockets fails here while another send waits, which would wait on
+                self.x_drop()  # uvicorn --ws websockets fails here while another send waits, which would wait on
 
-    async def _linger(self) -> None:
+    async def x_linger(self) -> None:
         """Wait for the last messages: the server takes no more once the app has returned."""
-        closing = self._closing
+        closing = self.x_closing
         if closing is not None:
             try:
                 await asyncio.wait([closing])
@@ -529,16 +529,16 @@ class Wire(WebSocketRequest):
 
     # --- reading ahead, for run() and for who only sends ------------------------------------------------
 
-    async def _departure(self) -> None:
+    async def x_departure(self) -> None:
         """Wait until the connection is over, reading one message ahead of whoever receives, not more."""
         if self._taken is not None:
             raise RuntimeError("run() is running on this WebSocket already")
         self._taken = asyncio.Event()
-        if self._state is OPEN:
+        if self.x_state is OPEN:
             self._receive_now = self._receive_beside_run
         try:
-            while self._state is not CLOSED or self._closing:
-                if self._pending is None and self._state is OPEN:
+            while self.x_state is not CLOSED or self.x_closing:
+                if self.x_pending is None and self.x_state is OPEN:
                     await self._look_ahead()
                 await self._taken.wait()
                 self._taken.clear()
@@ -546,20 +546,20 @@ class Wire(WebSocketRequest):
             self._taken = None
 
     async def _look_ahead(self) -> None:
-        if self._ahead is None:
-            self._ahead = asyncio.create_task(self._receive_one())
-        await asyncio.wait([self._ahead])
-        if self._ahead is not None and not self._ahead.cancelled():  # else a reader was faster, or close()
-            message = self._ahead.result()
+        if self.x_ahead is None:
+            self.x_ahead = asyncio.create_task(self._receive_one())
+        await asyncio.wait([self.x_ahead])
+        if self.x_ahead is not None and not self.x_ahead.cancelled():  # else a reader was faster, or close()
+            message = self.x_ahead.result()
             if message["type"] == "websocket.disconnect":
                 self._left(message)
 
     def _listen(self) -> None:
         """Read one message ahead while nobody receives: not every server's ``send`` tells that the client has left."""
-        if self._state is OPEN and self._pending is None and self._ahead is None:
+        if self.x_state is OPEN and self.x_pending is None and self.x_ahead is None:
             self._receive_now = self._receive_beside_run
-            self._ahead = asyncio.create_task(self._receive_one())
-            self._ahead.add_done_callback(self._heard)
+            self.x_ahead = asyncio.create_task(self._receive_one())
+            self.x_ahead.add_done_callback(self._heard)
 
     def _heard(self, ahead: asyncio.Task[Message]) -> None:
         if not ahead.cancelled() and ahead.exception() is None:
@@ -573,25 +573,25 @@ class Wire(WebSocketRequest):
     async def _receive_beside_run(self) -> Message:
         """The server's ``receive`` while something may have been read ahead."""
         try:
-            return await (self.x_receive() if self._ahead is None else self._take(self._ahead))
+            return await (self.x_receive() if self.x_ahead is None else self._take(self.x_ahead))
         finally:
             if self._taken is not None:
                 self._taken.set()
 
     async def _take(self, ahead: asyncio.Task[Message]) -> Message:
         message = await asyncio.shield(ahead)
-        self._ahead = None
+        self.x_ahead = None
         if (
-            self._taken is None and self._state is OPEN
+            self._taken is None and self.x_state is OPEN
         ):  # PERF: run() runs no more, so messages go the short way again
             self._receive_now = self.x_receive
         return message
 
-    async def _release(self) -> None:
+    async def x_release(self) -> None:
         """Read ahead no more: granian sends nothing while a ``receive()`` waits."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-            await asyncio.wait([self._ahead])
+        if self.x_ahead is not None:
+            self.x_ahead.cancel()
+            await asyncio.wait([self.x_ahead])
 
 
 def _foreign_loop() -> RuntimeError:
