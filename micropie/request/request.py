@@ -516,12 +516,13 @@ class Request:
         if len(raw) > MAX_QUERY_PARAMETERS and raw.count(b"&") >= MAX_QUERY_PARAMETERS:
             raise HTTPError(400, f"more than {MAX_QUERY_PARAMETERS} query parameters")
         query: dict[str, list[str]] = {}
-        text = raw.decode("latin-1")
-        if "&" in text or "%" in text or "+" in text or not text.isascii():
-            query = parse_pairs(raw, "query string")
-        elif text:  # PERF: one plain pair, as many have
-            name, _, value = text.partition("=")
-            query[name] = [value]
+        if raw:
+            text = raw.decode("latin-1")
+            if "&" in text or "%" in text or "+" in text or not text.isascii():
+                query = parse_pairs(raw, "query string")
+            else:  # PERF: one plain pair, as many have
+                name, _, value = text.partition("=")
+                query[name] = [value]
         self.x_query = query
         return query
 

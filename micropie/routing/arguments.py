@@ -139,7 +139,9 @@ class Parameter:
                     values = contents.fields.get(self.name)
                 elif type(contents.json) is dict and self.name in contents.json:
                     value = contents.json[self.name]
-                    return value if self.any_text and isinstance(value, str) else self._converted([value])
+                    if self.as_sent or (self.any_text and isinstance(value, str)):
+                        return value
+                    return self._converted([value])
                 values = values or contents.values(self.name)
             if values:
                 if self.as_sent or (self.any_text and isinstance(values[0], str)):
@@ -147,15 +149,20 @@ class Parameter:
                 return self._converted(values)
         # Without a view the client has sent no cookie; what only a session can hold is asked for all the same, since
         # the answer is another one for those who have one.
-        if (self.session_only or request.x_view is not None) and self.name in request.x_session().look():
-            stored = request.x_session().look()[self.name]
-            if self.convert is None:
-                return stored
-            try:
-                return self.convert(stored)
-            except MISFITS:
-                pass  # what does not fit is of no use to the handler, so it counts as missing
+        if self.session_only or request.x_view is not None:
+            session = request.x_session().look()
+            if self.name in session:
+                return self._stored(session[self.name])
         return self._missing()
+
+    def _stored(self, value: Any) -> Any:
+        """A value of the session; what does not fit is of no use to the handler, so it counts as missing."""
+        if self.convert is None:
+            return value
+        try:
+            return self.convert(value)
+        except MISFITS:
+            return self._missing()
 
     def _missing(self) -> Any:
         if self.default is not Signed.empty:
