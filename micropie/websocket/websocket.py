@@ -91,7 +91,7 @@ class WebSocket(Wire):
             self.x_expect(CONNECTING)
         if subprotocol is not None:
             check_subprotocol(subprotocol, self.subprotocols)
-        elif self.scope.get("subprotocols"):
+        elif "subprotocols" in self.scope and self.scope["subprotocols"]:  # noqa: RUF019  # PERF: get() is a call
             self._warn_of_no_subprotocol()
         fields = handshake_headers(headers) if headers else []
         limit = self._limit if max_message_size is None else checked_size(max_message_size)

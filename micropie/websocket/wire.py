@@ -258,13 +258,15 @@ class Wire(WebSocketRequest):
 
     def _left(self, message: Message) -> ConnectionClosed:
         """Note that the client has left, if we did not close before, and return what to raise for it."""
+        code, reason = self.close_code or 1006, self.close_reason
         if self.x_state is not CLOSED:
-            code = message.get("code") or 1005
-            # uvicorn hands on its library's own kind of int.
-            self._note(code if type(code) is int else int(code), message.get("reason") or "")
+            code, reason = message.get("code") or 1005, message.get("reason") or ""
+            if type(code) is not int:  # uvicorn hands on its library's own kind of int
+                code = int(code)
+            self._note(code, reason)
         if self._ended is not None or self._taken is not None:
             self._announce()
-        return ConnectionClosed(self.close_code or 1006, self.close_reason)
+        return ConnectionClosed(code, reason)
 
     def _gave_up(self, error: BaseException) -> BaseException:
         """What a reader has to raise that gets an error where it waited for a message."""
