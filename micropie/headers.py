@@ -108,14 +108,15 @@ def _encode_header(name: str, value: str) -> tuple[bytes, bytes]:
 
 
 _known: dict[tuple[str, str], tuple[bytes, bytes]] = {}
-#: How many fields are remembered, and of how many characters; a longer one, as a cookie is, may be a secret.
+#: How many fields are remembered, and of fewer than how many characters; a cookie may be a secret, and never is.
 _MOST_KNOWN: Final = 512
 _SHORT: Final = 64
 
 
 def _remember(name: str, value: str, field: tuple[bytes, bytes]) -> None:
     """Keep an encoded field for the next answer that has it."""
-    if type(name) is str and type(value) is str and len(name) + len(value) < _SHORT:
+    plain = type(name) is str and type(value) is str  # what is made of these cannot change
+    if plain and len(name) + len(value) < _SHORT and field[0] != b"set-cookie":
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[name, value] = field

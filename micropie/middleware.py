@@ -109,7 +109,7 @@ class Hooks:
     __slots__ = ("early", "look", "middlewares", "steps")
 
     def __init__(self, middlewares: list[HttpMiddleware]) -> None:
-        self.middlewares: list[HttpMiddleware] = middlewares.copy()
+        self.middlewares: list[HttpMiddleware] = list(middlewares)
         self.early: list[HttpMiddleware] = [one for one in middlewares if _overrides(one, "on_headers")]
         self.steps: list[tuple[HttpMiddleware, bool, bool]] = [
             (one, _overrides(one, "before_request"), _overrides(one, "after_request")) for one in middlewares

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from micropie import content_disposition
+from micropie import content_disposition, headers
 from micropie.headers import decode_headers, encode_headers, find_header
 from micropie.request.cookies import format_cookie, parse_cookies
 
@@ -249,3 +249,30 @@ def test_a_name_is_text(filename: Any) -> None:
     """What is no text is an error that says so."""
     with pytest.raises(TypeError, match="a file name is a str, not"):
         content_disposition(filename)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("X-One", "a", True),
+        ("Set-Cookie", "a=b", False),
+        ("set-cookie", "a=b", False),
+        ("X-Long", "a" * 64, False),
+    ],
+)
+def test_what_is_remembered(name: str, value: str, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short field is encoded once, and no cookie is kept in memory for that."""
+    monkeypatch.setattr(headers, "_known", known := {})
+    assert (
+        encode_headers([(name, value)])
+        == encode_headers([(name, value)])
+        == [(name.lower().encode(), value.encode())]
+    )
+    assert ((name, value) in known) is kept
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headers, "_known", known := {})
+    for number in range(2000):
+        encode_headers([("X-Request-Id", str(number))])
+    assert 0 < len(known) <= 512

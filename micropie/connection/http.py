@@ -55,6 +55,8 @@ logger: logging.Logger = logging.getLogger("micropie")
 
 #: Header fields that say that there is more to do than to call a handler.
 _TELLING = frozenset((b"cookie", b"content-length", b"transfer-encoding"))
+#: What most pages are: a body that is known, with a content type that goes without saying.
+_WHOLE = frozenset((str, bytes, dict, list))
 
 
 async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,13 +125,14 @@ async def serve_http(app: App, scope: Scope, receive: Receive, send: Send) -> No
                     )
                     kind = type(result)
                     # PERF: what most pages are, without a call
-                    if adds or (kind is not str and kind is not dict):
+                    if adds or kind not in _WHOLE:
                         result = (
                             Answer(200, result) if kind is str else await _answer_of(request, handler, result)
                         )
                     else:
-                        body = result.encode() if kind is str else dump_json(result)
-                        headers = [HTML if kind is str else JSON, (b"content-length", b"%d" % len(body))]
+                        text = kind is str or kind is bytes
+                        body = result.encode() if kind is str else result if text else dump_json(result)
+                        headers = [HTML if text else JSON, (b"content-length", b"%d" % len(body))]
         except BaseException as error:
             result, body = await _failure(request, error), None
         if body is not None:

@@ -873,3 +873,21 @@ async def test_a_stream_begins_when_its_request_has_been_taken_already() -> None
             await Streaming()(scope, asyncio.Event().wait, send)
 
     assert (await http(Outer())).text == "ab"
+
+
+async def test_middlewares_in_a_tuple() -> None:
+    """Any sequence will do for the app's middlewares, and another one in its place counts from the next request on."""
+
+    class Site(App):
+        async def index(self) -> str:
+            return "page"
+
+    app, log = Site(), []
+    app.middlewares = (Recorder("a", log),)  # type: ignore[assignment]  # as 0.32 let pass
+    for _ in range(2):
+        assert (await http(app)).text == "page"
+    first = log.copy()
+    app.middlewares = []
+    assert (await http(app)).text == "page"
+    assert first
+    assert log == first
